@@ -1,0 +1,18 @@
+"""A Linux lab on one machine: systemd nodes, a release mirror and a webhook receiver.
+
+The demo, the molecule scenarios and the benchmarks roll out to it. Everything the lab
+creates carries the label `batch-job-lab`, and nothing without that label is touched.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "batch-job-lab"
+LABEL = "batch-job-lab"
+
+
+class LabError(Exception):
+    """Something the lab needs is missing; the message says what and how to get it."""

@@ -1,0 +1,41 @@
+"""`python -m lab`: start, remove and show labs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lab import LabError, compose_plugin, engine, image, nodes, releases
+from lab.console import fail
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 with a message for people otherwise."""
+    parser = argparse.ArgumentParser(prog="lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, text in (("up", "start a lab"), ("down", "remove a lab")):
+        each = commands.add_parser(command, help=text)
+        each.add_argument("lab", choices=nodes.LABS)
+    commands.add_parser("cache", help="build images, mirror and Compose plugin, start nothing")
+    commands.add_parser("versions", help="say which programs the lab runs")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "up":
+            nodes.up(nodes.LABS[options.lab])
+        elif options.command == "down":
+            nodes.down(nodes.LABS[options.lab])
+        else:
+            client = engine.connect()
+            tag = image.ensure(client, nodes.NEWEST)
+            versions = releases.ensure(client, tag)
+            if options.command == "cache":
+                compose_plugin.ensure(client, tag)
+            for name, found in versions.items():
+                print(f"{name:12} {', '.join(found)} (from {releases.source()})")
+    except LabError as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

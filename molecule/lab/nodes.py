@@ -1,0 +1,237 @@
+"""Nodes: containers that run systemd, on a network of their own with mirror and receiver."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from lab import CACHE, LABEL, LabError, engine, image, releases
+from lab.console import eventually, step
+
+MIRROR_PORT = 8000
+WEBHOOK_PORT = 8080
+SERVICE_PORTS = (9090, 9091, 9093)
+NEWEST = "trixie"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host of a lab. `ports` maps its ports to this machine's; None picks a free one."""
+
+    name: str
+    suite: str = NEWEST
+    ports: Mapping[int, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A named set of nodes. Labs of different names do not share anything but images."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    webhook_port: int | None = None
+
+
+ANY_PORTS: Mapping[int, int | None] = dict.fromkeys(SERVICE_PORTS)
+LABS = {
+    lab.name: lab
+    for lab in (
+        Lab(
+            "demo",
+            (Node("monitor", ports={port: port for port in SERVICE_PORTS}), Node("fileserver")),
+        ),
+        Lab(
+            "molecule",
+            (
+                Node("monitor", ports=ANY_PORTS),
+                Node("fileserver", "bookworm"),
+                Node("debian13", ports=ANY_PORTS),
+                Node("debian12", "bookworm", ports=ANY_PORTS),
+                Node("fresh"),
+            ),
+        ),
+        Lab("bench", (Node("monitor"),)),
+    )
+}
+
+
+def up(lab: Lab) -> None:
+    """Start what of the lab does not run yet and write its inventory. Safe to repeat."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    client = engine.connect()
+    images = {
+        suite: image.ensure(client, suite)
+        for suite in dict.fromkeys([NEWEST, *(node.suite for node in lab.nodes)])
+    }
+    versions = releases.ensure(client, images[NEWEST])
+    with step(f"Starting the nodes of lab '{lab.name}'"):
+        _ensure_network(client, lab.name)
+        serve = ["python3", "-m", "http.server", str(MIRROR_PORT), "--directory", "/srv"]
+        _ensure_helper(client, lab.name, "mirror", images[NEWEST], serve, releases.MIRROR)
+        receive = ["python3", "/srv/webhook.py", str(WEBHOOK_PORT)]
+        ports = {WEBHOOK_PORT: lab.webhook_port}
+        here = Path(__file__).parent
+        _ensure_helper(client, lab.name, "webhook", images[NEWEST], receive, here, ports)
+        for node in lab.nodes:
+            _ensure_node(client, lab.name, node, images[node.suite])
+        for node in lab.nodes:
+            eventually(lambda node=node: _has_booted(client, lab.name, node), 60)  # type: ignore[misc]
+    inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions), indent=2))
+
+
+def down(lab: Lab) -> None:
+    """Remove the lab's containers and network, and the engine if the lab started it."""
+    with step(f"Removing lab '{lab.name}'"):
+        inventory_file(lab.name).unlink(missing_ok=True)
+        client = engine.connect()
+        for container in client.containers.list(all=True, filters=_mine(lab.name)):
+            container.remove(force=True, v=True)
+        for network in client.networks.list(filters=_mine(lab.name)):
+            network.remove()
+    engine.stop_if_unused(client)
+
+
+def forget() -> None:
+    """Remove the lab's cache: mirror and programs. Images stay with the engine."""
+    shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def url(lab_name: str, node: str, port: int) -> str:
+    """Return the URL on this machine of a published port of a node."""
+    container = engine.connect().containers.get(f"{lab_name}-{node}")
+    bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+    if not bindings:
+        raise LabError(f"{node} does not publish port {port}")
+    return f"http://127.0.0.1:{bindings[0]['HostPort']}"
+
+
+def inventory_file(lab_name: str) -> Path:
+    """Return the file from which `molecule/lab/inventory.py` answers Ansible."""
+    return CACHE / f"inventory-{lab_name}.json"
+
+
+def inventory(lab: Lab, versions: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return what Ansible must know about the lab: how to reach nodes, where releases are."""
+    variables: dict[str, Any] = {
+        "daemon_release_url": f"http://mirror:{MIRROR_PORT}",
+        **{f"{name}_version": found[0] for name, found in versions.items()},
+        "lab_versions": dict(versions),
+    }
+    hostvars = {
+        node.name: {
+            "ansible_connection": "community.docker.docker",
+            "ansible_host": f"{lab.name}-{node.name}",
+            "ansible_become": False,
+            "ansible_python_interpreter": "/usr/bin/python3",
+            # Docker's network resolves the nodes by these names.
+            "site_address": node.name,
+        }
+        for node in lab.nodes
+    }
+    return {
+        "lab": {"hosts": list(hostvars), "vars": variables},
+        "_meta": {"hostvars": hostvars},
+    }
+
+
+def _mine(lab_name: str) -> dict[str, str]:
+    return {"label": f"{LABEL}={lab_name}"}
+
+
+def _ensure_network(client: docker.DockerClient, lab_name: str) -> None:
+    if not client.networks.list(filters=_mine(lab_name)):
+        client.networks.create(lab_name, driver="bridge", labels={LABEL: lab_name})
+
+
+def _existing(client: docker.DockerClient, lab_name: str, name: str) -> bool:
+    """Start a container of ours that is there but stopped; False when there is none."""
+    try:
+        container = client.containers.get(f"{lab_name}-{name}")
+    except NotFound:
+        return False
+    if container.labels.get(LABEL) != lab_name:
+        raise LabError(f"a container named {container.name} exists that the lab did not create")
+    if container.status != "running":
+        container.start()
+    return True
+
+
+def _ensure_helper(
+    client: docker.DockerClient,
+    lab_name: str,
+    name: str,
+    image_tag: str,
+    command: list[str],
+    served: Path,
+    ports: Mapping[int, int | None] | None = None,
+) -> None:
+    if not _existing(client, lab_name, name):
+        _run(
+            client,
+            lab_name,
+            Node(name, ports=ports or {}),
+            image=image_tag,
+            command=command,
+            init=True,
+            volumes={str(served): {"bind": "/srv", "mode": "ro"}},
+        )
+
+
+def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_tag: str) -> None:
+    if _existing(client, lab_name, node.name):
+        return
+    environment = {"container": "docker"}
+    # systemd >= 256 refuses cgroup v1 unless it is told twice.
+    if client.info()["CgroupVersion"] == "1":
+        environment["SYSTEMD_PROC_CMDLINE"] = (
+            "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 systemd.unified_cgroup_hierarchy=0"
+        )
+    _run(
+        client,
+        lab_name,
+        node,
+        image=image_tag,
+        command=["/lib/systemd/systemd"],
+        environment=environment,
+        # Never `privileged`: hosts without CAP_SYS_RESOURCE refuse it.
+        cap_add=["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"],
+        security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+        cgroupns="host",
+        tmpfs={"/run": "", "/run/lock": ""},
+        volumes={
+            "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
+            **releases.shared_volumes(),
+        },
+        stop_signal="SIGRTMIN+3",
+    )
+
+
+def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any) -> None:
+    try:
+        client.containers.run(
+            name=f"{lab_name}-{node.name}",
+            hostname=node.name,
+            detach=True,
+            labels={LABEL: lab_name},
+            network=lab_name,
+            networking_config={
+                lab_name: client.api.create_endpoint_config(aliases=[node.name]),
+            },
+            ports={f"{port}/tcp": ("127.0.0.1", own) for port, own in node.ports.items()},
+            **options,
+        )
+    except APIError as error:
+        raise LabError(f"starting node {node.name} failed: {error.explanation}") from error
+
+
+def _has_booted(client: docker.DockerClient, lab_name: str, node: Node) -> bool:
+    container = client.containers.get(f"{lab_name}-{node.name}")
+    state = container.exec_run(["systemctl", "is-system-running"]).output.decode().strip()
+    return state in ("running", "degraded")

@@ -1,0 +1,93 @@
+"""Say what this machine lacks before anything is changed.
+
+Runs with the system's Python and its standard library, because it comes before `.venv`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+DEMO_PORTS = {9090: "Prometheus", 9091: "Pushgateway", 9093: "Alertmanager"}
+
+
+def missing_python(version: tuple[int, int], has_ensurepip: bool) -> Iterator[str]:
+    """Yield what keeps this Python from creating the virtual environment."""
+    if version < (3, 11):
+        yield (
+            f"Python 3.11 or later is needed, this is {version[0]}.{version[1]}: install it and "
+            "run `make PYTHON=/path/to/python3 ...`."
+        )
+    if not has_ensurepip:
+        yield "Python's venv module cannot create environments: apt-get install python3-venv"
+
+
+def missing_engine(
+    reachable: bool, docker_host: str | None, is_root: bool, has_apt: bool, has_cli: bool
+) -> Iterator[str]:
+    """Yield what keeps the lab from reaching, or installing, a Docker Engine."""
+    if reachable and not has_cli and not (is_root and has_apt):
+        yield "Docker Engine answers, but its command line is missing: install the `docker` CLI."
+    if reachable:
+        return
+    if docker_host:
+        yield f"DOCKER_HOST={docker_host} does not answer: start that engine, or unset DOCKER_HOST."
+    elif not (is_root and has_apt):
+        yield (
+            "Docker Engine does not answer on /var/run/docker.sock. Install it "
+            "(https://docs.docker.com/engine/install/) and add yourself to the `docker` group, "
+            "or run as root on Debian or Ubuntu, where the lab installs docker.io itself."
+        )
+
+
+def engine_answers() -> bool:
+    """Tell whether a local engine's socket accepts a connection; a remote one is trusted."""
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(host.removeprefix("unix://"))
+        except OSError:
+            return False
+    return True
+
+
+def taken_ports() -> Iterator[str]:
+    """Yield the demo's ports on which something else already listens."""
+    for port, service in DEMO_PORTS.items():
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                yield f"Port {port} ({service}) is in use on 127.0.0.1: stop what listens there."
+
+
+def main(arguments: list[str]) -> int:
+    """Print every problem; 0 when there is none. `demo` also asks for the demo's ports."""
+    problems = [
+        *missing_python(sys.version_info[:2], importlib.util.find_spec("ensurepip") is not None),
+        *missing_engine(
+            reachable=engine_answers(),
+            docker_host=os.environ.get("DOCKER_HOST"),
+            is_root=os.geteuid() == 0,
+            has_apt=shutil.which("apt-get") is not None,
+            has_cli=shutil.which("docker") is not None,
+        ),
+    ]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    demo_is_up = (cache / "batch-job-lab" / "inventory-demo.json").exists()
+    if "demo" in arguments and not demo_is_up:
+        problems += taken_ports()
+    for problem in problems:
+        print(f"ERROR: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+"""Ansible module: a directory of configuration files that a program accepts as a whole."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: config_directory
+short_description: Put configuration files in place once a program accepts all of them
+description:
+  - Writes a set of files below one directory in one call, with subdirectories as needed.
+  - A copy of the directory is changed first and shown to the programs in O(validate). If one
+    of them refuses it, nothing is changed. This holds in check mode, too.
+  - Each file is replaced atomically, and only after all of them have been written beside
+    their targets, so that a full disk changes nothing.
+options:
+  path:
+    description: The directory. Created if missing, like directories below it, with the mode of
+      its files plus the right to search.
+    type: path
+    required: true
+  files:
+    description: Content of each file, by its path relative to O(path).
+    type: dict
+    default: {}
+  secret_files:
+    description: Like O(files), but their content appears in no diff and no log.
+    type: dict
+    default: {}
+  purge:
+    description: Patterns, relative to O(path), of files to remove unless they are given above.
+    type: list
+    elements: str
+    default: []
+  directories:
+    description: Directories, relative to O(path), that must exist even when they are empty.
+    type: list
+    elements: str
+    default: []
+  mode:
+    description: Mode of the files.
+    type: str
+    default: "0640"
+  group:
+    description: Group that may read the files; root if it does not exist yet (check mode).
+    type: str
+    default: root
+  validate:
+    description:
+      - Commands, each a list of arguments, in which C(%s) stands for the directory to check.
+      - In check mode a command whose program is not installed yet is left out.
+    type: list
+    elements: list
+    default: []
+author: The maintainers of this repository
+"""
+
+EXAMPLES = r"""
+- name: Configure Prometheus
+  config_directory:
+    path: /etc/prometheus
+    files:
+      prometheus.yml: "{{ lookup('template', 'prometheus.yml.j2') }}"
+      rules/batch_jobs.rules.yml: "{{ lookup('file', 'batch_jobs.rules.yml') }}"
+    purge: ["rules/*"]
+    group: prometheus
+    validate:
+      - [/opt/prometheus/promtool, check, config, "%s/prometheus.yml"]
+"""
+
+RETURN = r"""
+changed_files:
+  description: Files written or removed, relative to the directory.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import grp  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import stat  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path, PurePosixPath  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+
+def group_id(name: str) -> int:
+    """Return a group's number, or root's when there is no such group."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return 0
+
+
+def is_inside(name: str) -> bool:
+    """Tell whether a relative path stays below its directory."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def has_attributes(path: Path, mode: int, gid: int) -> bool:
+    """Tell whether a path has the mode, belongs to root and to the group."""
+    found = path.stat()
+    return stat.S_IMODE(found.st_mode) == mode and (found.st_uid, found.st_gid) == (0, gid)
+
+
+def set_attributes(path: Path, mode: int, gid: int) -> None:
+    """Give a path to root and the group, with the mode."""
+    os.chown(path, 0, gid)
+    path.chmod(mode)
+
+
+def read(path: Path) -> str | None:
+    """Return a file's text, or None when there is no such file."""
+    return path.read_text(errors="surrogateescape") if path.is_file() else None
+
+
+def stage(directory: Path, copy: Path, files: dict[str, str], removed: list[str]) -> None:
+    """Make `copy` what the directory will be."""
+    if directory.is_dir():
+        shutil.copytree(directory, copy, symlinks=True, dirs_exist_ok=True)
+    for name in removed:
+        (copy / name).unlink()
+    for name, content in files.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text(content, errors="surrogateescape")
+
+
+def replace_all(directory: Path, files: dict[str, str], mode: int, gid: int) -> None:
+    """Write every file beside its target, then move all of them into place."""
+    written: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            target = directory / name
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+            written.append((Path(temporary), target))
+            with os.fdopen(handle, "w", errors="surrogateescape") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(handle)
+            set_attributes(Path(temporary), mode, gid)
+    except OSError:
+        for path, _target in written:
+            path.unlink()
+        raise
+    for path, target in written:
+        path.replace(target)
+
+
+def main() -> None:
+    """Read, compare, validate, stop in check mode, write."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "files": {"type": "dict", "default": {}},
+            "secret_files": {"type": "dict", "default": {}, "no_log": True},
+            "purge": {"type": "list", "elements": "str", "default": []},
+            "directories": {"type": "list", "elements": "str", "default": []},
+            "mode": {"type": "str", "default": "0640"},
+            "group": {"type": "str", "default": "root"},
+            "validate": {"type": "list", "elements": "list", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    directory = Path(module.params["path"])
+    secret = module.params["secret_files"]
+    wanted = {name: str(text) for name, text in {**module.params["files"], **secret}.items()}
+    mode = int(module.params["mode"], base=8)
+    # Whoever may read the files may search their directories.
+    directory_mode = mode | (mode & 0o444) >> 2
+    gid = group_id(module.params["group"])
+
+    outside = sorted(name for name in wanted if not is_inside(name))
+    if outside:
+        module.fail_json(msg=f"not below {directory}: {', '.join(outside)}")
+
+    unlisted = {
+        str(path.relative_to(directory))
+        for pattern in module.params["purge"]
+        for path in directory.glob(pattern)
+        if path.is_file()
+    }
+    removed = sorted(unlisted - set(wanted))
+    before = {name: read(directory / name) for name in [*wanted, *removed]}
+    changed = {name: text for name, text in wanted.items() if before[name] != text}
+
+    parents = {directory / parent for name in wanted for parent in PurePosixPath(name).parents}
+    extra = {directory / name for name in module.params["directories"]}
+    folders = sorted({directory} | parents | extra)
+    unlike = [
+        directory / name
+        for name in wanted
+        if (directory / name).exists() and not has_attributes(directory / name, mode, gid)
+    ]
+    missing = [folder for folder in folders if not folder.is_dir()]
+
+    with tempfile.TemporaryDirectory(dir=module.tmpdir) as copy:
+        stage(directory, Path(copy), wanted, removed)
+        for command in module.params["validate"]:
+            if module.check_mode and not os.path.exists(command[0]):
+                continue
+            argv = [argument.replace("%s", copy) for argument in command]
+            status, output, error = module.run_command(argv)
+            if status:
+                words = (output + error).replace(copy, str(directory)).strip()
+                program = os.path.basename(command[0])
+                module.fail_json(msg=f"{program} refuses it, nothing was changed: {words}")
+
+    hidden = "(secret)\n"
+    result = {
+        "changed": bool(changed or removed or unlike or missing),
+        "changed_files": sorted([*changed, *removed]),
+        "diff": [
+            {
+                "before_header": str(directory / name),
+                "after_header": str(directory / name),
+                "before": "" if before[name] is None else hidden if name in secret else before[name],
+                "after": ("new " + hidden if name in secret else changed.get(name, "")),
+            }
+            for name in [*changed, *removed]
+        ],
+    }
+    if not module.check_mode:
+        try:
+            for folder in missing:
+                folder.mkdir(parents=True, exist_ok=True)
+                set_attributes(folder, directory_mode, gid)
+            replace_all(directory, changed, mode, gid)
+        except OSError as error:
+            module.fail_json(msg=f"writing below {directory} failed, nothing was changed: {error}")
+        for name in removed:
+            (directory / name).unlink()
+        for path in unlike:
+            set_attributes(path, mode, gid)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
