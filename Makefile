@@ -1,0 +1,66 @@
+# `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/molecule
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint unit molecule bench docs lab lab-clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: preflight-demo .venv/ready ## Roll the site out to nodes on this machine and catch a missing backup
+	@python -m lab.demo
+
+demo-down: .venv/ready ## Remove everything the demo started
+	@python -m lab down demo
+
+test: lint unit molecule ## Run everything
+
+lint: .venv/ready ## Check style, types and Ansible's production profile
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline
+	for script in files/reporters/*.sh; do sh -n "$$script" || exit 1; done
+
+unit: preflight .venv/ready ## Run the tests that need no node: lab, filters, modules, alert rules
+	@python -m lab versions
+	pytest molecule/unit
+
+molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
+	molecule test --all --report --no-command-borders
+
+bench: preflight .venv/ready ## Measure what a rollout costs
+	@python -m lab.bench
+
+docs: .venv/ready ## Write the tables of variables into the roles' READMEs
+	@python -m lab.role_readme
+
+lab: preflight .venv/ready ## Build what the lab needs (images, release mirror, Compose), start nothing
+	@python -m lab cache
+
+lab-clean: .venv/ready ## Remove the lab's cache and images
+	@python -m lab forget
+
+.PHONY: preflight preflight-demo
+preflight:
+	@$(PYTHON) molecule/lab/preflight.py
+
+preflight-demo:
+	@$(PYTHON) molecule/lab/preflight.py demo
+
+# Complete or absent: an interrupted installation leaves no `ready`.
+.venv/ready: requirements.txt constraints.txt
+	@$(PYTHON) molecule/lab/preflight.py
+	@echo "==> Installing the pinned Python packages into .venv (a minute or two, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt \
+		--constraint constraints.txt || { \
+		echo "ERROR: pip could not install requirements.txt; it needs the Python package index" \
+		"(PIP_INDEX_URL for a mirror of your own)" >&2; exit 1; }
+	@touch $@

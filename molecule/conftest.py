@@ -1,0 +1,211 @@
+"""What the scenarios' tests share: rollouts, and the services as their users see them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from lab import REPOSITORY, nodes
+
+LAB = "molecule"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a run of `playbooks/site.yml` did."""
+
+    status: int
+    report: dict[str, Any]
+
+    def changed(self, host: str) -> int:
+        """Return how many tasks changed something on a host."""
+        return int(self.report["stats"][host]["changed"])
+
+    @property
+    def message(self) -> str:
+        """Return all that failed tasks said."""
+        results = (
+            result
+            for play in self.report["plays"]
+            for task in play["tasks"]
+            for result in task["hosts"].values()
+        )
+        return "\n".join(str(result.get("msg")) for result in results if result.get("failed"))
+
+    @property
+    def diff(self) -> str:
+        """Return all that tasks would change, as far as they show it."""
+        return json.dumps(self.report["plays"])
+
+    def tasks(self) -> list[str]:
+        """Return the names of the tasks that ran, with their roles."""
+        return [task["task"]["name"] for play in self.report["plays"] for task in play["tasks"]]
+
+
+@pytest.fixture(scope="session")
+def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a function that rolls out to the scenario's inventory and returns a Rollout."""
+    inventory = Path(str(request.config.invocation_params.dir), "inventory")
+
+    def run(*arguments: str, variables: Mapping[str, Any] | None = None) -> Rollout:
+        extra = tmp_path_factory.mktemp("rollout") / "extra.json"
+        extra.write_text(json.dumps(variables or {}))
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), f"-e@{extra}", *arguments]
+            + [str(REPOSITORY / "playbooks" / "site.yml")],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                **os.environ,
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                "ANSIBLE_FORCE_COLOR": "0",
+                "LAB": LAB,
+            },
+        )
+        start = done.stdout.find("{\n")
+        assert start >= 0, done.stdout + done.stderr
+        return Rollout(done.returncode, json.loads(done.stdout[start:]))
+
+    return run
+
+
+@pytest.fixture
+def changed_host(rollout: Callable[..., Rollout]) -> Iterator[Callable[..., Rollout]]:
+    """Like `rollout`, for one host with other variables; the host is put back afterwards."""
+    touched: list[str] = []
+
+    def run(host: str, *arguments: str, **variables: Any) -> Rollout:
+        touched.append(host)
+        return rollout("--limit", host, *arguments, variables=variables)
+
+    yield run
+    for host in dict.fromkeys(touched):
+        assert rollout("--limit", host).status == 0
+
+
+class Service:
+    """An HTTP service of a node, reached through a port of this machine."""
+
+    port: int
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+
+    @property
+    def url(self) -> str:
+        """Return the base URL; asked for anew, since a node that restarts gets other ports."""
+        return nodes.url(LAB, self.node, self.port)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """Send a GET request."""
+        return requests.get(self.url + path, timeout=10, **options)
+
+
+class Pushgateway(Service):
+    """Pushgateway's API."""
+
+    port = 9091
+
+    def push(self, job: str, instance: str = "", **metrics: float) -> requests.Response:
+        """Replace the group of a job by the metrics."""
+        path = f"/metrics/job/{job}" + (f"/instance/{instance}" if instance else "")
+        body = "".join(f"{name} {value}\n" for name, value in metrics.items())
+        return requests.put(self.url + path, data=body, timeout=10)
+
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Return what is stored for each `job` label."""
+        found = self.get("/api/v1/metrics").json()["data"]
+        return {group["labels"]["job"]: group for group in found}
+
+    def value(self, metric: str, job: str) -> float:
+        """Return the value of a metric of a job; KeyError when there is none."""
+        return float(self.groups()[job][metric]["metrics"][0]["value"])
+
+
+class Prometheus(Service):
+    """Prometheus' API."""
+
+    port = 9090
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and the value of each series of an instant query."""
+        answer = self.get("/api/v1/query", params={"query": expression}).json()
+        assert answer["status"] == "success", answer
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def labels(self, expression: str) -> dict[str, str]:
+        """Return the labels of the only series of a query, or nothing while it is not there."""
+        found = self.query(expression)
+        return found[0][0] if len(found) == 1 else {}
+
+    def firing(self) -> set[tuple[str, str]]:
+        """Return alert name and job of everything that fires, but for the watchdog."""
+        found = self.query('ALERTS{alertstate="firing", alertname!="Watchdog"}')
+        return {(labels["alertname"], labels.get("job", "")) for labels, _ in found}
+
+    def config(self) -> str:
+        """Return the configuration that runs, as Prometheus understood it."""
+        return str(self.get("/api/v1/status/config").json()["data"]["yaml"])
+
+    def rules(self) -> set[str]:
+        """Return the names of all rules that run."""
+        groups = self.get("/api/v1/rules").json()["data"]["groups"]
+        return {rule["name"] for group in groups for rule in group["rules"]}
+
+
+class Alertmanager(Service):
+    """Alertmanager's API."""
+
+    port = 9093
+
+    def config(self) -> str:
+        """Return the configuration that runs, as Alertmanager understood it."""
+        return str(self.get("/api/v2/status").json()["config"]["original"])
+
+
+class Webhook(Service):
+    """The receiver of the lab."""
+
+    port = nodes.WEBHOOK_PORT
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return every alert of every notification, oldest first."""
+        return [alert for message in self.get("/").json() for alert in message["alerts"]]
+
+
+@pytest.fixture
+def gateway() -> Pushgateway:
+    """Return the Pushgateway of the site."""
+    return Pushgateway("monitor")
+
+
+@pytest.fixture
+def prometheus() -> Prometheus:
+    """Return the Prometheus of the site."""
+    return Prometheus("monitor")
+
+
+@pytest.fixture
+def webhook() -> Webhook:
+    """Return the receiver that the site notifies."""
+    return Webhook("webhook")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Attach the journals of the services to a failed test of a host."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        command = "journalctl --no-pager --lines=30 -u pushgateway -u prometheus -u alertmanager"
+        report.sections.append((f"journal of {host}", host.run(command).stdout))
+    return report

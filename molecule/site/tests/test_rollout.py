@@ -1,0 +1,61 @@
+"""Rolling out again, in part, in check mode, and while hosts are down."""
+
+import pytest
+
+from conftest import LAB, Prometheus
+from lab import engine
+from lab.console import eventually
+
+testinfra_hosts = ["ansible://monitor"]
+
+
+def test_check_mode_on_a_rolled_out_site_predicts_no_change(rollout):
+    checked = rollout("--check", "--diff")
+    assert (checked.status, checked.changed("monitor")) == (0, 0)
+
+
+def test_check_mode_shows_a_change_and_does_not_make_it(rollout, prometheus: Prometheus):
+    variables = {"prometheus_external_labels": {"site": "elsewhere"}}
+    checked = rollout("--check", "--diff", variables=variables)
+    assert checked.changed("monitor") == 2  # the configuration and the reload
+    assert "site: elsewhere" in checked.diff
+    assert "elsewhere" not in prometheus.config()
+    assert rollout("--check").changed("monitor") == 0
+
+
+@pytest.fixture
+def no_fileserver():
+    """Stop the job host for the length of a test."""
+    container = engine.connect().containers.get(f"{LAB}-fileserver")
+    container.stop(timeout=5)
+    yield
+    container.start()
+
+
+def test_monitoring_can_be_rolled_out_while_job_hosts_are_down(
+    no_fileserver, rollout, prometheus: Prometheus
+):
+    done = rollout("--limit", "monitoring")
+    assert (done.status, done.changed("monitor")) == (0, 0)
+    assert prometheus.labels('batch_job:declared{job="backup-etc"}')["instance"] == "fileserver"
+
+
+def test_a_tag_rolls_out_its_role_alone(rollout, prometheus: Prometheus):
+    variables = {"pushgateway_log_level": "debug", "prometheus_external_labels": {"site": "x"}}
+    done = rollout("--tags", "pushgateway", variables=variables)
+    assert (done.status, done.changed("monitor")) == (0, 2)  # the unit and the restart
+    assert "site: x" not in prometheus.config()
+    assert rollout("--tags", "pushgateway").changed("monitor") == 2
+
+
+def test_a_newly_declared_job_reaches_prometheus_without_a_restart(
+    host, rollout, prometheus: Prometheus
+):
+    pid = host.service("prometheus").systemd_properties["MainPID"]
+    jobs = [{"name": "weekly", "max_age": "8d", "owner": "ops", "severity": "info"}]
+    assert rollout("--tags", "prometheus", variables={"batch_job_jobs": jobs}).status == 0
+    age = 'batch_job:declared{job="weekly", owner="ops", severity="info"} == 8 * 86400'
+    assert eventually(lambda: prometheus.query(age))
+    assert eventually(lambda: not prometheus.query('batch_job:declared{job="backup-etc"}'))
+    assert host.service("prometheus").systemd_properties["MainPID"] == pid
+    assert rollout("--tags", "prometheus").status == 0
