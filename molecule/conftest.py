@@ -31,14 +31,15 @@ class Rollout:
 
     @property
     def message(self) -> str:
-        """Return all that failed tasks said."""
-        results = (
+        """Return all that failed tasks, and the failed items of their loops, said."""
+        results = [
             result
             for play in self.report["plays"]
             for task in play["tasks"]
             for result in task["hosts"].values()
-        )
-        return "\n".join(str(result.get("msg")) for result in results if result.get("failed"))
+        ]
+        items = [item for result in results for item in result.get("results", [])]
+        return "\n".join(str(each.get("msg")) for each in results + items if each.get("failed"))
 
     @property
     def diff(self) -> str:
@@ -80,16 +81,17 @@ def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def changed_host(rollout: Callable[..., Rollout]) -> Iterator[Callable[..., Rollout]]:
-    """Like `rollout`, for one host with other variables; the host is put back afterwards."""
-    touched: list[str] = []
+    """Return `rollout` for a host and tags with other variables; what it did is put back."""
+    touched: list[tuple[str, str]] = []
 
-    def run(host: str, *arguments: str, **variables: Any) -> Rollout:
-        touched.append(host)
-        return rollout("--limit", host, *arguments, variables=variables)
+    def run(host: str, tags: str, *arguments: str, **variables: Any) -> Rollout:
+        touched.append((host, tags))
+        return rollout("--limit", host, "--tags", tags, *arguments, variables=variables)
 
     yield run
-    for host in dict.fromkeys(touched):
-        assert rollout("--limit", host).status == 0
+    for host, tags in dict.fromkeys(touched):
+        restored = rollout("--limit", host, "--tags", tags)
+        assert restored.status == 0, restored.message
 
 
 class Service:

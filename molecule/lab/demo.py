@@ -28,7 +28,9 @@ def main() -> int:
         with step("Running the backup of /etc; the database's never runs"):
             play("demo_jobs.yml")
         webhook = nodes.url("demo", "webhook", nodes.WEBHOOK_PORT)
-        with step("Waiting until the missing backup is noticed and somebody is told (half a minute)"):
+        with step(
+            "Waiting until the missing backup is noticed and somebody is told (half a minute)"
+        ):
             notification = eventually(lambda: find_notification(webhook), timeout_seconds=120)
             eventually(lambda: rows()[0][2] == "fine", timeout_seconds=30)
         alerts = firing()
@@ -98,7 +100,9 @@ def rows() -> list[tuple[str, ...]]:
     for labels, _ in query("batch_job:declared"):
         job, instance = labels["job"], labels["instance"]
         success = successes.get((job, instance))
-        state = "failing" if alerts.get(job) == "BatchJobFailed" else "late" if job in alerts else ""
+        state = (
+            "failing" if alerts.get(job) == "BatchJobFailed" else "late" if job in alerts else ""
+        )
         found.append(
             (
                 job,

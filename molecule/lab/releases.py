@@ -129,9 +129,7 @@ def source() -> str:
 def shared_volumes() -> dict[str, dict[str, str]]:
     """Return the mounts that nodes need for the mirrored programs, as Docker's SDK takes them."""
     folders = SHARE.iterdir() if SHARE.exists() else ()
-    return {
-        str(folder): {"bind": f"/usr/share/{folder.name}", "mode": "ro"} for folder in folders
-    }
+    return {str(folder): {"bind": f"/usr/share/{folder.name}", "mode": "ro"} for folder in folders}
 
 
 def program(name: str) -> Path:

@@ -29,7 +29,9 @@ def test_a_push_without_an_instance_does_not_get_the_gateways(
 def test_the_minimal_reporter_pushes_one_metric(host, prometheus: Prometheus):
     script = (REPOSITORY / "files/reporters/push_minimal.sh").read_text()
     host.run("cat > /tmp/push_minimal.sh <<'SCRIPT'\n%s\nSCRIPT" % script)
-    command = "PUSHGATEWAY_URL=http://monitor:9091 sh /tmp/push_minimal.sh some_job some_metric 3.14"
+    command = (
+        "PUSHGATEWAY_URL=http://monitor:9091 sh /tmp/push_minimal.sh some_job some_metric 3.14"
+    )
     assert host.run(command).rc == 0
     assert eventually(lambda: prometheus.query('some_metric{job="some_job"}'))[0][1] == 3.14
 

@@ -1,0 +1,101 @@
+"""A first rollout: what check mode tells of it, and what is refused before anything changes."""
+
+import pytest
+
+from lab import releases
+from lab.console import eventually
+
+testinfra_hosts = ["ansible://fresh"]
+
+
+@pytest.fixture(autouse=True)
+def untouched(host):
+    """Assert that nothing is there, before the test and, unless it asks for it, after."""
+    found = "ls -d /opt/p* /opt/a* /etc/pushgateway /etc/prometheus /etc/alertmanager 2>/dev/null"
+    assert host.run(found).stdout == ""
+    yield
+    assert host.run(found).stdout == ""
+    assert not host.user("pushgateway").exists
+
+
+@pytest.fixture
+def cleaned(host):
+    """Remove what a test installs, before `untouched` looks."""
+    yield
+    host.run("systemctl disable --now pushgateway; rm -rf /opt/p* /etc/pushgateway /srv/releases")
+    host.run("rm -rf /var/lib/pushgateway /etc/systemd/system/pushgateway.service")
+    host.run("userdel pushgateway; systemctl daemon-reload")
+
+
+def test_check_mode_predicts_the_rollout(rollout):
+    checked = rollout("--check", "--diff")
+    assert checked.status == 0, checked.message
+    # For each service: user, release, unit, symlink; configuration, and a directory for it.
+    assert checked.changed("fresh") == 15
+    assert "/opt/prometheus-" in checked.diff
+    assert "ExecStart=/opt/pushgateway/pushgateway" in checked.diff
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"pushgateway_listen_adress": ":1"},
+            "there is no pushgateway_listen_adress; did you mean pushgateway_listen_address?",
+        ),
+        ({"prometheus_retention_tme": "1d"}, "did you mean prometheus_retention_time?"),
+        ({"pushgateway_admin_api_enabled": "perhaps"}, "pushgateway_admin_api_enabled"),
+        ({"pushgateway_log_level": "loud"}, "value of pushgateway_log_level must be one of"),
+        ({"prometheus_ready": {"user": "me"}}, "prometheus_ready.user"),
+    ],
+    ids=["misspelt", "misspelt role variable", "type", "choice", "nested"],
+)
+def test_a_bad_variable_is_refused_before_the_first_change(rollout, variables, message):
+    done = rollout(variables=variables)
+    assert done.status != 0
+    assert message in done.message
+    assert done.changed("fresh") == 0
+    assert not any("Install" in task for task in done.tasks())
+
+
+def test_a_bad_job_declaration_is_refused_before_the_first_change(rollout):
+    jobs = [{"name": "nightly", "max_age": "a day"}]
+    done = rollout(variables={"batch_job_jobs": jobs})
+    assert done.status != 0
+    assert "job 'nightly': max_age: 'a day' is not a duration" in done.message
+    assert done.changed("fresh") == 0
+
+
+def test_a_wrong_checksum_stops_the_rollout(host, rollout, cleaned):
+    done = rollout("--tags", "pushgateway", variables={"pushgateway_checksum": "sha256:" + "0" * 64})
+    assert done.status != 0
+    assert "has the wrong checksum, nothing was installed" in done.message
+    assert host.check_output("ls -A /opt") == ""
+
+
+def test_a_version_that_the_mirror_lacks_stops_the_rollout(host, rollout, cleaned):
+    done = rollout("--tags", "pushgateway", variables={"pushgateway_version": "9.9.9"})
+    assert done.status != 0
+    assert "cannot read http://mirror:8000/pushgateway/releases/download/v9.9.9/" in done.message
+    assert host.check_output("ls -A /opt") == ""
+
+
+def test_a_directory_on_the_host_serves_as_mirror_and_a_pinned_digest_as_checksum(
+    host, rollout, cleaned
+):
+    version = releases.versions()["pushgateway"][0]
+    folder = f"pushgateway/releases/download/v{version}"
+    archive = f"{folder}/pushgateway-{version}.linux-amd64.tar.gz"
+    sums = (releases.MIRROR / folder / "sha256sums.txt").read_text()
+    host.check_output("mkdir -p /srv/releases/%s", folder)
+    host.check_output("curl -sSf -o /srv/releases/%s http://mirror:8000/%s", archive, archive)
+    done = rollout(
+        "--tags",
+        "pushgateway",
+        variables={
+            "daemon_release_url": "file:///srv/releases",
+            "pushgateway_checksum": f"sha256:{sums.split()[0]}",
+        },
+    )
+    assert done.status == 0, done.message
+    assert eventually(lambda: host.run("curl -sf localhost:9091/-/ready").rc == 0)

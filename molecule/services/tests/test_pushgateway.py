@@ -1,0 +1,146 @@
+"""Pushgateway: state that lasts, versions that change, doors that are closed."""
+
+import pytest
+import requests
+import trustme
+from conftest import Prometheus, Pushgateway
+
+from lab import releases
+from lab.console import eventually
+
+testinfra_hosts = ["ansible://debian13"]
+
+PERSISTENCE_INTERVAL_SECONDS = 5
+
+
+@pytest.fixture
+def gateway():
+    return Pushgateway("debian13")
+
+
+def version(gateway):
+    return gateway.get("/api/v1/status").json()["data"]["build_information"]["version"]
+
+
+def test_pushed_metrics_survive_a_crash(host, gateway):
+    gateway.push("crash", answer=42)
+    stored = host.file("/var/lib/pushgateway/metrics.db")
+    eventually(lambda: b"crash" in stored.content, PERSISTENCE_INTERVAL_SECONDS + 2)
+    pid = host.service("pushgateway").systemd_properties["MainPID"]
+    host.check_output("systemctl kill --signal=KILL pushgateway")
+    assert eventually(lambda: gateway.value("answer", job="crash") == 42)
+    assert host.service("pushgateway").systemd_properties["MainPID"] != pid
+
+
+def test_what_was_pushed_just_before_a_restart_survives_it(host, gateway):
+    gateway.push("restart", answer=43)
+    host.check_output("systemctl restart pushgateway")
+    assert eventually(lambda: gateway.value("answer", job="restart") == 43)
+
+
+def test_upgrade_and_rollback_keep_pushed_metrics_and_both_releases(host, gateway, changed_host):
+    newest, previous = releases.versions()["pushgateway"]
+    assert version(gateway).startswith(newest)
+    gateway.push("upgrade", answer=44)
+    assert changed_host("debian13", "pushgateway", pushgateway_version=previous).status == 0
+    assert version(gateway).startswith(previous)
+    assert gateway.value("answer", job="upgrade") == 44
+    assert changed_host("debian13", "pushgateway", pushgateway_version=newest).status == 0
+    assert version(gateway).startswith(newest)
+    assert gateway.value("answer", job="upgrade") == 44
+    unpacked = host.check_output("ls -d /opt/pushgateway-*").split()
+    assert len(unpacked) == 2
+
+
+def test_the_state_may_live_elsewhere(host, gateway, changed_host):
+    done = changed_host("debian13", "pushgateway", pushgateway_state_directory="/srv/push gateway")
+    assert done.status == 0, done.message
+    gateway.push("elsewhere", answer=45)
+    stored = host.file("/srv/push gateway/metrics.db")
+    assert eventually(lambda: b"elsewhere" in stored.content)
+
+
+def wipe(gateway):
+    return requests.put(f"{gateway.url}/api/v1/admin/wipe", timeout=10).status_code
+
+
+def test_the_admin_api_is_closed_unless_it_is_asked_for(gateway, changed_host):
+    gateway.push("precious", answer=46)
+    assert wipe(gateway) == 404
+    assert "precious" in gateway.groups()
+    changed_host("debian13", "pushgateway", pushgateway_admin_api_enabled=True)
+    assert wipe(gateway) == 202
+    assert eventually(lambda: gateway.groups() == {})
+
+
+def test_the_lifecycle_api_is_closed(gateway):
+    assert requests.put(f"{gateway.url}/-/quit", timeout=10).status_code == 403
+
+
+# bcrypt of "correct horse", with few rounds so that tests stay fast.
+HASH = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+
+
+@pytest.fixture
+def secured(changed_host, tmp_path):
+    """Roll out a gateway and a Prometheus that speak TLS and ask for a password."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1", "debian13")
+    authority_pem = authority.cert_pem.bytes().decode()
+    done = changed_host(
+        "debian13",
+        "pushgateway,prometheus",
+        pushgateway_web_config={
+            "tls_server_config": {"cert_file": "tls.crt", "key_file": "tls.key"},
+            "basic_auth_users": {"reporter": HASH},
+        },
+        pushgateway_secret_files={
+            "tls.crt": certificate.cert_chain_pems[0].bytes().decode(),
+            "tls.key": certificate.private_key_pem.bytes().decode(),
+            "ca.crt": authority_pem,
+        },
+        pushgateway_ready={
+            "username": "reporter",
+            "password": "correct horse",
+            "ca_path": "/etc/pushgateway/ca.crt",
+        },
+        prometheus_pushgateway_targets=["debian13:9091"],
+        prometheus_pushgateway_http_client={
+            "scheme": "https",
+            "basic_auth": {"username": "reporter", "password_file": "secrets/pushgateway"},
+            "tls_config": {"ca_file": "secrets/ca.crt"},
+        },
+        prometheus_secret_files={
+            "secrets/pushgateway": "correct horse",
+            "secrets/ca.crt": authority_pem,
+        },
+    )
+    assert done.status == 0, done.message
+    assert "correct horse" not in done.diff
+    (tmp_path / "ca.crt").write_text(authority_pem)
+    return str(tmp_path / "ca.crt")
+
+
+def test_a_secured_gateway_takes_a_push_over_tls_with_the_password_only(secured, gateway):
+    prometheus = Prometheus("debian13")
+    url = gateway.url.replace("http:", "https:")
+    body = b"answer 47\n"
+
+    def push(**options):
+        path = f"{url}/metrics/job/secured"
+        return requests.post(path, data=body, timeout=10, **options).status_code
+
+    assert push(verify=secured, auth=("reporter", "correct horse")) == 200
+    assert push(verify=secured, auth=("reporter", "wrong")) == 401
+    assert push(verify=secured) == 401
+    with pytest.raises(requests.exceptions.SSLError):
+        push(auth=("reporter", "correct horse"))
+    assert requests.post(f"{gateway.url}/metrics/job/x", data=body, timeout=10).status_code == 400
+    assert eventually(lambda: prometheus.labels('answer{job="secured"}'))
+
+
+def test_a_push_that_contradicts_anothers_type_is_refused(gateway):
+    url = f"{gateway.url}/metrics/job"
+    first = requests.put(f"{url}/one", data="# TYPE shared gauge\nshared 1\n", timeout=10)
+    second = requests.put(f"{url}/two", data="# TYPE shared counter\nshared 1\n", timeout=10)
+    assert (first.status_code, second.status_code) == (200, 400)

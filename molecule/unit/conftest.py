@@ -1,0 +1,41 @@
+"""Running a role's module as Ansible does, on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab import REPOSITORY
+
+Module = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Module]:
+    """Return a function from a module's name to a function that runs it."""
+    directory = tmp_path_factory.mktemp("ansible")
+
+    def bind(name: str) -> Module:
+        def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
+            arguments["_ansible_check_mode"] = check
+            arguments["_ansible_tmpdir"] = str(directory)
+            script = REPOSITORY / "roles/daemon/library" / f"{name}.py"
+            done = subprocess.run(
+                [sys.executable, str(script)],
+                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            lines = done.stdout.splitlines()
+            assert lines, done.stderr
+            return dict(json.loads(lines[-1]))
+
+        return run
+
+    return bind

@@ -1,0 +1,97 @@
+"""The lab's logic: what is missing on a machine, and what the mirror holds."""
+
+import hashlib
+import subprocess
+import tarfile
+
+import pytest
+
+from lab import LabError, console, nodes, preflight, releases
+
+
+def test_an_old_python_is_named_with_its_version():
+    assert "this is 3.9" in next(preflight.missing_python((3, 9), has_ensurepip=True))
+    assert list(preflight.missing_python((3, 11), has_ensurepip=True)) == []
+
+
+def test_a_python_without_venv_is_told_the_package():
+    assert "apt-get install python3-venv" in next(
+        preflight.missing_python((3, 11), has_ensurepip=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("reachable", "docker_host", "is_root", "has_apt", "has_cli", "words"),
+    [
+        (True, None, False, False, True, None),
+        (False, None, True, True, False, None),
+        (True, None, True, True, False, None),
+        (False, None, False, True, False, "add yourself to the `docker` group"),
+        (False, None, True, False, False, "Install it"),
+        (False, "tcp://elsewhere:2375", True, True, True, "DOCKER_HOST=tcp://elsewhere:2375"),
+        (True, None, False, True, False, "its command line is missing"),
+    ],
+)
+def test_a_missing_engine_is_told_only_where_the_lab_cannot_install_one(
+    reachable, docker_host, is_root, has_apt, has_cli, words
+):
+    told = list(preflight.missing_engine(reachable, docker_host, is_root, has_apt, has_cli))
+    assert told == [] if words is None else words in told[0]
+
+
+@pytest.mark.parametrize(
+    ("debian", "upstream"),
+    [("3.5.3+ds1-6", "3.5.3"), ("1.11.0-1+b6", "1.11.0"), ("1:0.33.1~rc1-2", "0.33.1")],
+)
+def test_debian_versions_are_read_as_upstreams(debian, upstream):
+    assert releases.debian_upstream_version(debian) == upstream
+
+
+@pytest.fixture
+def archive(tmp_path):
+    program = tmp_path / "program"
+    program.write_bytes(b"#!/bin/sh\necho it runs\n")
+    path = tmp_path / releases.archive_path("thing", "1.2.3", "amd64")
+    releases.pack(path, {"thing": program})
+    return path
+
+
+def test_a_packed_release_has_upstreams_layout(archive):
+    assert archive.parts[-5:] == (
+        "thing",
+        "releases",
+        "download",
+        "v1.2.3",
+        "thing-1.2.3.linux-amd64.tar.gz",
+    )
+    with tarfile.open(archive) as packed:
+        member = packed.getmember("thing-1.2.3.linux-amd64/thing")
+        assert (member.mode, member.uname) == (0o755, "root")
+
+
+def test_the_checksums_are_those_that_sha256sum_accepts(archive):
+    releases.write_checksums(archive.parent)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "sha256sums.txt"], cwd=archive.parent, check=False
+    )
+    assert checked.returncode == 0
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert (archive.parent / "sha256sums.txt").read_text() == f"{digest}  {archive.name}\n"
+
+
+def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():
+    lab = nodes.Lab("x", (nodes.Node("a"),))
+    found = nodes.inventory(lab, {"pushgateway": ["1.11.2", "1.11.0"]})
+    assert found["_meta"]["hostvars"]["a"]["ansible_host"] == "x-a"
+    assert found["lab"]["vars"]["pushgateway_version"] == "1.11.2"
+
+
+def test_a_command_that_fails_is_told_with_its_last_words():
+    with pytest.raises(LabError, match="exit status 3:\nso sorry"):
+        console.run(["sh", "-c", "echo so sorry; exit 3"])
+
+
+def test_eventually_tells_what_it_saw_last():
+    with pytest.raises(TimeoutError, match="last seen: \\[\\]"):
+        console.eventually(list, timeout_seconds=0)
+    assert console.eventually(iter([0, 0, 7]).__next__, timeout_seconds=5) == 7

@@ -1,0 +1,33 @@
+"""Every role's defaults, argument_specs and README say the same."""
+
+import pytest
+import yaml
+
+from lab import REPOSITORY, role_readme
+
+ROLES = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/meta/main.yml"))
+
+
+def options(role):
+    specs = REPOSITORY / "roles" / role / "meta" / "argument_specs.yml"
+    return yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+
+
+def defaults(role):
+    return yaml.safe_load((REPOSITORY / "roles" / role / "defaults" / "main.yml").read_text())
+
+
+def test_there_are_roles():
+    assert {"daemon", "pushgateway", "prometheus", "alertmanager"} <= set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_argument_is_required_or_has_a_default(role):
+    optional = {name for name, option in options(role).items() if not option.get("required")}
+    assert set(defaults(role)) == optional
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readme_tells_the_arguments_as_they_are(role):
+    readme = REPOSITORY / "roles" / role / "README.md"
+    assert role_readme.render(role, readme.read_text()) == readme.read_text(), "run `make docs`"
