@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import requests
-
 from lab import REPOSITORY, nodes
 
 LAB = "molecule"
+SITE = REPOSITORY / "playbooks" / "site.yml"
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,15 @@ class Rollout:
 @pytest.fixture(scope="session")
 def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a function that rolls out to the scenario's inventory and returns a Rollout."""
-    inventory = Path(str(request.config.invocation_params.dir), "inventory")
+    own = Path(str(request.config.invocation_params.dir), "inventory")
 
-    def run(*arguments: str, variables: Mapping[str, Any] | None = None) -> Rollout:
+    def run(
+        *arguments: str, variables: Mapping[str, Any] | None = None, inventory: Path = own
+    ) -> Rollout:
         extra = tmp_path_factory.mktemp("rollout") / "extra.json"
         extra.write_text(json.dumps(variables or {}))
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(inventory), f"-e@{extra}", *arguments]
-            + [str(REPOSITORY / "playbooks" / "site.yml")],
+            ["ansible-playbook", "-i", str(inventory), f"-e@{extra}", *arguments, str(SITE)],
             capture_output=True,
             text=True,
             check=False,
@@ -100,6 +101,7 @@ class Service:
     port: int
 
     def __init__(self, node: str) -> None:
+        """Remember the node; nothing is asked yet."""
         self.node = node
 
     @property
@@ -182,6 +184,11 @@ class Webhook(Service):
     def alerts(self) -> list[dict[str, Any]]:
         """Return every alert of every notification, oldest first."""
         return [alert for message in self.get("/").json() for alert in message["alerts"]]
+
+
+def put(host: Any, source: Path, target: str) -> None:
+    """Copy a text file to a host."""
+    host.check_output(f"cat > {target} <<'END OF FILE'\n{source.read_text()}END OF FILE")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> str:
     return done.stdout
 
 
-def eventually(probe: Callable[[], Result], timeout_seconds: float = 30) -> Result:
+def eventually(probe: Callable[[], Result | None], timeout_seconds: float = 30) -> Result:
     """Call `probe` until it returns something true, and return that.
 
     A probe that raises is tried again. When the time is over, the last error or the

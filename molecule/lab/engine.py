@@ -33,7 +33,7 @@ def connect() -> docker.DockerClient:
     if client is None:
         with step("Starting Docker Engine"):
             _start()
-            client = eventually(_client, timeout_seconds=60)
+            return eventually(_client, timeout_seconds=60)
     return client
 
 

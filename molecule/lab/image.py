@@ -57,10 +57,8 @@ def _build_from_packages(client: docker.DockerClient, suite: str, tag: str) -> N
         engine.install("mmdebstrap", "debian-archive-keyring")
     with tempfile.TemporaryDirectory() as directory:
         archive = Path(directory, f"{suite}.tar")
-        run(
-            ["mmdebstrap", "--quiet", "--variant=minbase"]
-            + [f"--include={','.join(PACKAGES)}", suite, str(archive)]
-        )
+        included = f"--include={','.join(PACKAGES)}"
+        run(["mmdebstrap", "--quiet", "--variant=minbase", included, suite, str(archive)])
         repository, _, version = tag.partition(":")
         client.api.import_image_from_file(
             str(archive), repository=repository, tag=version, changes=[f"LABEL {LABEL}=node"]

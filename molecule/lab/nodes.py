@@ -141,7 +141,7 @@ def inventory(lab: Lab, versions: Mapping[str, list[str]]) -> dict[str, Any]:
     }
 
 
-def _mine(lab_name: str) -> dict[str, str]:
+def _mine(lab_name: str) -> dict[str, str | list[str] | bool]:
     return {"label": f"{LABEL}={lab_name}"}
 
 
@@ -214,24 +214,22 @@ def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_t
 
 
 def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any) -> None:
+    options |= {
+        "name": f"{lab_name}-{node.name}",
+        "hostname": node.name,
+        "detach": True,
+        "labels": {LABEL: lab_name},
+        "network": lab_name,
+        "networking_config": {lab_name: client.api.create_endpoint_config(aliases=[node.name])},
+        "ports": {f"{port}/tcp": ("127.0.0.1", own) for port, own in node.ports.items()},
+    }
     try:
-        client.containers.run(
-            name=f"{lab_name}-{node.name}",
-            hostname=node.name,
-            detach=True,
-            labels={LABEL: lab_name},
-            network=lab_name,
-            networking_config={
-                lab_name: client.api.create_endpoint_config(aliases=[node.name]),
-            },
-            ports={f"{port}/tcp": ("127.0.0.1", own) for port, own in node.ports.items()},
-            **options,
-        )
+        client.containers.run(**options)
     except APIError as error:
         raise LabError(f"starting node {node.name} failed: {error.explanation}") from error
 
 
 def _has_booted(client: docker.DockerClient, lab_name: str, node: Node) -> bool:
     container = client.containers.get(f"{lab_name}-{node.name}")
-    state = container.exec_run(["systemctl", "is-system-running"]).output.decode().strip()
-    return state in ("running", "degraded")
+    booted = "systemctl is-system-running | grep --quiet --line-regexp 'running\\|degraded'"
+    return container.exec_run(["sh", "-c", booted]).exit_code == 0

@@ -175,14 +175,16 @@ def pack(archive: Path, programs: Mapping[str, Path]) -> None:
     """Write a release archive: one folder of the archive's name that holds the programs."""
     top = archive.name.removesuffix(".tar.gz")
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.GzipFile(archive, "wb", compresslevel=1, mtime=0) as zipped:
-        with tarfile.open(fileobj=zipped, mode="w") as packed:
-            for name, path in programs.items():
-                member = packed.gettarinfo(str(path), f"{top}/{name}")
-                member.mode, member.uid, member.gid = 0o755, 0, 0
-                member.uname = member.gname = "root"
-                with path.open("rb") as content:
-                    packed.addfile(member, content)
+    with (
+        gzip.GzipFile(archive, "wb", compresslevel=1, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as packed,
+    ):
+        for name, path in programs.items():
+            member = packed.gettarinfo(str(path), f"{top}/{name}")
+            member.mode, member.uid, member.gid = 0o755, 0, 0
+            member.uname = member.gname = "root"
+            with path.open("rb") as content:
+                packed.addfile(member, content)
 
 
 def default_version(role: str) -> str:
@@ -236,8 +238,7 @@ def fetch_packages(
             stderr=True,
         )
     except ContainerError as error:
-        output = error.stderr.decode(errors="replace") if error.stderr else ""
-        raise LabError(f"fetching Debian packages failed:\n{output[-1500:]}") from error
+        raise LabError(f"fetching Debian packages failed:\n{str(error)[-1500:]}") from error
 
 
 def _mirror_debian(client: docker.DockerClient, image: str) -> tuple[str, dict[str, list[str]]]:

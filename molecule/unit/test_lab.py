@@ -5,7 +5,6 @@ import subprocess
 import tarfile
 
 import pytest
-
 from lab import LabError, console, nodes, preflight, releases
 
 

@@ -28,8 +28,9 @@ def duration_seconds(text: str) -> int:
         or any(unit not in SECONDS for _, unit in parts)
         or re.sub(r"\s*\d+\s*[a-z]+", "", str(text)).strip()
     ):
-        units = ", ".join(SECONDS)
-        raise AnsibleFilterError(f"{text!r} is not a duration such as 26h or 90min (units: {units})")
+        raise AnsibleFilterError(
+            f"{text!r} is not a duration such as 26h or 90min (units: {', '.join(SECONDS)})"
+        )
     return seconds
 
 

@@ -1,30 +1,10 @@
 """A first rollout: what check mode tells of it, and what is refused before anything changes."""
 
 import pytest
-
 from lab import releases
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://fresh"]
-
-
-@pytest.fixture(autouse=True)
-def untouched(host):
-    """Assert that nothing is there, before the test and, unless it asks for it, after."""
-    found = "ls -d /opt/p* /opt/a* /etc/pushgateway /etc/prometheus /etc/alertmanager 2>/dev/null"
-    assert host.run(found).stdout == ""
-    yield
-    assert host.run(found).stdout == ""
-    assert not host.user("pushgateway").exists
-
-
-@pytest.fixture
-def cleaned(host):
-    """Remove what a test installs, before `untouched` looks."""
-    yield
-    host.run("systemctl disable --now pushgateway; rm -rf /opt/p* /etc/pushgateway /srv/releases")
-    host.run("rm -rf /var/lib/pushgateway /etc/systemd/system/pushgateway.service")
-    host.run("userdel pushgateway; systemctl daemon-reload")
 
 
 def test_check_mode_predicts_the_rollout(rollout):
@@ -67,7 +47,9 @@ def test_a_bad_job_declaration_is_refused_before_the_first_change(rollout):
 
 
 def test_a_wrong_checksum_stops_the_rollout(host, rollout, cleaned):
-    done = rollout("--tags", "pushgateway", variables={"pushgateway_checksum": "sha256:" + "0" * 64})
+    done = rollout(
+        "--tags", "pushgateway", variables={"pushgateway_checksum": "sha256:" + "0" * 64}
+    )
     assert done.status != 0
     assert "has the wrong checksum, nothing was installed" in done.message
     assert host.check_output("ls -A /opt") == ""

@@ -2,7 +2,6 @@
 
 import pytest
 from conftest import Alertmanager
-
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://debian12"]

@@ -2,7 +2,6 @@
 
 import pytest
 from conftest import Prometheus
-
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://debian13"]
@@ -67,7 +66,7 @@ def test_rules_that_are_no_longer_given_disappear(host, prometheus, changed_host
 def test_scrape_configs_that_others_put_on_the_host_are_read_and_kept(host, prometheus, rollout):
     path = "/etc/prometheus/scrape_configs/theirs.yml"
     config = "scrape_configs: [{job_name: theirs, static_configs: [{targets: [localhost:9093]}]}]"
-    host.check_output("echo '%s' > %s && chmod 0644 %s" % (config, path, path))
+    host.check_output(f"echo '{config}' > {path} && chmod 0644 {path}")
     host.check_output("systemctl reload prometheus")
     assert eventually(lambda: prometheus.query('up{job="theirs"} == 1'))
     assert rollout("--limit", "debian13", "prometheus").changed("debian13") == 0

@@ -1,7 +1,6 @@
 """Labels: what a job pushes is what Prometheus stores."""
 
-from conftest import Prometheus, Pushgateway
-
+from conftest import Prometheus, Pushgateway, put
 from lab import REPOSITORY
 from lab.console import eventually
 
@@ -27,8 +26,7 @@ def test_a_push_without_an_instance_does_not_get_the_gateways(
 
 
 def test_the_minimal_reporter_pushes_one_metric(host, prometheus: Prometheus):
-    script = (REPOSITORY / "files/reporters/push_minimal.sh").read_text()
-    host.run("cat > /tmp/push_minimal.sh <<'SCRIPT'\n%s\nSCRIPT" % script)
+    put(host, REPOSITORY / "files/reporters/push_minimal.sh", "/tmp/push_minimal.sh")
     command = (
         "PUSHGATEWAY_URL=http://monitor:9091 sh /tmp/push_minimal.sh some_job some_metric 3.14"
     )

@@ -1,21 +1,20 @@
 """The first missing backup: one of two declared backups ran, and exactly the other is noticed."""
 
 import pytest
-from conftest import Prometheus, Pushgateway, Webhook
-
+from conftest import Prometheus, Pushgateway, Webhook, put
 from lab import REPOSITORY
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://fileserver"]
 
-REPORTER = (REPOSITORY / "files/reporters/backup_directory.sh").read_text()
+REPORTER = REPOSITORY / "files/reporters/backup_directory.sh"
 
 
 @pytest.fixture
 def backup(host):
     """Install the reporter on the host and return a function that runs it."""
     host.check_output("mkdir -p /usr/local/bin /srv/backups")
-    host.run("cat > /usr/local/bin/backup_directory.sh <<'SCRIPT'\n%s\nSCRIPT" % REPORTER)
+    put(host, REPORTER, "/usr/local/bin/backup_directory.sh")
 
     def run(job, directory="/etc", gateway="http://monitor:9091"):
         return host.run(

@@ -76,14 +76,14 @@ changed_files:
   returned: always
 """
 
-import grp  # noqa: E402
-import os  # noqa: E402
-import shutil  # noqa: E402
-import stat  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path, PurePosixPath  # noqa: E402
+import grp
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path, PurePosixPath
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 
 def group_id(name: str) -> int:
@@ -149,6 +149,13 @@ def replace_all(directory: Path, files: dict[str, str], mode: int, gid: int) -> 
         path.replace(target)
 
 
+def shown(content: str | None, is_secret: bool, age: str) -> str:
+    """Return what a diff may show of a file's old or new content."""
+    if content is None:
+        return ""
+    return f"({age} secret)\n" if is_secret else content
+
+
 def main() -> None:
     """Read, compare, validate, stop in check mode, write."""
     module = AnsibleModule(
@@ -199,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as copy:
         stage(directory, Path(copy), wanted, removed)
         for command in module.params["validate"]:
-            if module.check_mode and not os.path.exists(command[0]):
+            if module.check_mode and shutil.which(command[0]) is None:
                 continue
             argv = [argument.replace("%s", copy) for argument in command]
             status, output, error = module.run_command(argv)
@@ -208,7 +215,6 @@ def main() -> None:
                 program = os.path.basename(command[0])
                 module.fail_json(msg=f"{program} refuses it, nothing was changed: {words}")
 
-    hidden = "(secret)\n"
     result = {
         "changed": bool(changed or removed or unlike or missing),
         "changed_files": sorted([*changed, *removed]),
@@ -216,8 +222,8 @@ def main() -> None:
             {
                 "before_header": str(directory / name),
                 "after_header": str(directory / name),
-                "before": "" if before[name] is None else hidden if name in secret else before[name],
-                "after": ("new " + hidden if name in secret else changed.get(name, "")),
+                "before": shown(before[name], name in secret, "old"),
+                "after": shown(changed.get(name), name in secret, "new"),
             }
             for name in [*changed, *removed]
         ],

@@ -45,15 +45,16 @@ directory:
   returned: always
 """
 
-import hashlib  # noqa: E402
-import os  # noqa: E402
-import shutil  # noqa: E402
-import tarfile  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path, PurePosixPath  # noqa: E402
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.urls import ConnectionError as UrlError, open_url  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import ConnectionError as UrlError
+from ansible.module_utils.urls import open_url
 
 TIMEOUT_SECONDS = 30
 
@@ -95,12 +96,12 @@ def unpack(archive: Path, name: str, into: Path) -> Path:
     with tarfile.open(archive) as packed:
         for member in packed:
             path = PurePosixPath(member.name)
-            if not member.isfile() or path.parts[0] != name or ".." in path.parts:
+            content = packed.extractfile(member) if member.isfile() else None
+            if content is None or path.parts[0] != name or ".." in path.parts:
                 continue
             target = into / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            content = packed.extractfile(member)
-            with target.open("wb") as file:
+            with content, target.open("wb") as file:
                 shutil.copyfileobj(content, file, 1 << 20)
             target.chmod(0o755 if member.mode & 0o100 else 0o644)
     if not (into / name).is_dir():

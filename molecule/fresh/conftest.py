@@ -1,0 +1,37 @@
+"""Tests of first rollouts leave the host as they found it: empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+SERVICES = ("pushgateway", "prometheus", "alertmanager")
+
+
+def installed(host: Any) -> str:
+    """Return what a rollout puts on a host, as far as it is there."""
+    paths = " ".join(f"/opt/{name}* /etc/{name} /etc/systemd/system/{name}*" for name in SERVICES)
+    return str(host.run(f"ls -d {paths} 2>/dev/null").stdout)
+
+
+@pytest.fixture(autouse=True)
+def untouched(host: Any) -> Iterator[None]:
+    """Assert that nothing is installed before a test and, unless it is `cleaned`, after it."""
+    assert installed(host) == ""
+    yield
+    assert installed(host) == ""
+    assert not any(host.user(name).exists for name in SERVICES)
+
+
+@pytest.fixture
+def cleaned(untouched: None, host: Any) -> Iterator[None]:
+    """Remove what a test installs, before `untouched` looks."""
+    yield
+    names = " ".join(SERVICES)
+    host.run(f"systemctl disable --now {names}")
+    host.run(
+        f"for name in {names}; do rm -rf /opt/$name* /etc/$name /var/lib/$name"
+        " /etc/systemd/system/$name.service; userdel $name; done; systemctl daemon-reload"
+    )

@@ -1,0 +1,71 @@
+"""The inventories that operators start from, rolled out as they are to a host of the lab."""
+
+import json
+
+import pytest
+import trustme
+import yaml
+from lab import REPOSITORY, nodes
+from lab.console import eventually
+
+testinfra_hosts = ["ansible://fresh"]
+
+INVENTORIES = REPOSITORY / "inventories"
+# Everything else is what the inventory says; these say that its hosts are a node of the lab.
+LAB = json.loads(nodes.inventory_file("molecule").read_text())
+NODE = {**LAB["lab"]["vars"], **LAB["_meta"]["hostvars"]["fresh"], "site_address": "localhost"}
+
+
+def targets(host):
+    url = "http://localhost:9090/api/v1/targets?state=active"
+    found = json.loads(host.check_output(f"curl --silent {url}"))["data"]["activeTargets"]
+    return {target["labels"]["job"]: target["health"] for target in found}
+
+
+ALL_UP = dict.fromkeys(("pushgateway", "alertmanager", "prometheus", "declared_jobs"), "up")
+
+
+def test_the_local_inventory_makes_a_site_that_only_its_host_can_reach(host, rollout, cleaned):
+    done = rollout(inventory=INVENTORIES / "local", variables=NODE)
+    assert done.status == 0, done.message
+    assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
+    listening = host.check_output("ss --listening --tcp --numeric --no-header").splitlines()
+    addresses = {line.split()[3].rpartition(":")[0] for line in listening if ":90" in line}
+    assert addresses == {"127.0.0.1"}
+
+
+@pytest.fixture
+def vault():
+    """Fill in the production inventory's vault as its example asks for."""
+    example = INVENTORIES / "production/group_vars/all/vault.yml.example"
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    return {
+        **yaml.safe_load(example.read_text()),
+        "vault_pushgateway_password": "correct horse",
+        # bcrypt of the above, with few rounds.
+        "vault_pushgateway_password_hash": (
+            "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+        ),
+        "vault_pushgateway_certificate": certificate.cert_chain_pems[0].bytes().decode(),
+        "vault_pushgateway_key": certificate.private_key_pem.bytes().decode(),
+        "vault_ca_certificate": authority.cert_pem.bytes().decode(),
+    }
+
+
+def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
+    host, rollout, cleaned, vault
+):
+    done = rollout("--diff", inventory=INVENTORIES / "production", variables={**NODE, **vault})
+    assert done.status == 0, done.message
+    assert "correct horse" not in done.diff
+    assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
+    assert host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
+
+
+def test_the_production_inventory_names_the_secret_that_is_missing(rollout):
+    done = rollout(inventory=INVENTORIES / "production", variables=NODE)
+    assert done.status != 0
+    assert "vault_" in done.message
+    assert "is undefined" in done.message
+    assert not any(done.changed(host) for host in done.report["stats"])

@@ -1,0 +1,130 @@
+"""The module that replaces a directory of configuration only when a program accepts all of it."""
+
+import os
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def configure(run_module, tmp_path):
+    module = run_module("config_directory")
+
+    def run(**arguments):
+        return module(path=str(tmp_path / "etc"), **arguments)
+
+    return run
+
+
+@pytest.fixture
+def etc(tmp_path):
+    return tmp_path / "etc"
+
+
+def modes(etc):
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in [etc, *etc.rglob("*")]}
+
+
+REFUSE_BAD = [["true"], ["sh", "-c", "! grep -r bad %s"]]
+
+
+def test_files_are_written_once_with_their_directories(configure, etc):
+    files = {"main.yml": "a\n", "rules/one.yml": "b\n"}
+    assert configure(files=files)["changed"]
+    assert (etc / "rules/one.yml").read_text() == "b\n"
+    assert modes(etc) == {"etc": "0o750", "main.yml": "0o640", "rules": "0o750", "one.yml": "0o640"}
+    again = configure(files=files)
+    assert (again["changed"], again["changed_files"]) == (False, [])
+
+
+def test_other_modes_make_directories_that_can_be_searched(configure, etc):
+    configure(files={"units/x.service": "a\n"}, mode="0644")
+    assert modes(etc) == {"etc": "0o755", "units": "0o755", "x.service": "0o644"}
+
+
+def test_a_mode_that_somebody_changed_is_put_back(configure, etc):
+    configure(files={"main.yml": "a\n"})
+    (etc / "main.yml").chmod(0o666)
+    assert configure(files={"main.yml": "a\n"})["changed"]
+    assert modes(etc)["main.yml"] == "0o640"
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_the_program_refuses_changes_nothing(configure, etc, check):
+    configure(files={"main.yml": "good\n", "old.yml": "good\n"})
+    refused = configure(
+        check=check,
+        files={"main.yml": "better\n", "rules/new.yml": "bad\n"},
+        purge=["old.yml"],
+        validate=REFUSE_BAD,
+    )
+    assert refused["failed"]
+    assert "refuses it, nothing was changed" in refused["msg"]
+    assert f"{etc}/rules/new.yml:bad" in refused["msg"]
+    assert (etc / "main.yml").read_text() == "good\n"
+    assert sorted(path.name for path in etc.iterdir()) == ["main.yml", "old.yml"]
+
+
+def test_what_others_put_there_is_checked_too(configure, etc):
+    configure(files={"main.yml": "good\n"})
+    (etc / "theirs.yml").write_text("bad\n")
+    assert configure(files={"main.yml": "good\n"}, validate=REFUSE_BAD)["failed"]
+
+
+def test_check_mode_shows_the_change_and_makes_none(configure, etc):
+    configure(files={"main.yml": "old\n", "gone.yml": "x\n"})
+    shown = configure(check=True, files={"main.yml": "new\n"}, purge=["*.yml"])
+    assert shown["changed_files"] == ["gone.yml", "main.yml"]
+    assert [(each["before"], each["after"]) for each in shown["diff"]] == [
+        ("old\n", "new\n"),
+        ("x\n", ""),
+    ]
+    assert (etc / "main.yml").read_text() == "old\n"
+    assert (etc / "gone.yml").exists()
+
+
+def test_check_mode_leaves_out_a_program_that_is_not_installed_yet(configure, etc):
+    missing = [["/does/not/exist", "%s"]]
+    assert configure(check=True, files={"main.yml": "a\n"}, validate=missing)["changed"]
+    assert configure(files={"main.yml": "a\n"}, validate=missing)["failed"]
+    assert not etc.exists()
+
+
+def test_only_what_matches_a_pattern_is_purged(configure, etc):
+    configure(files={"main.yml": "a\n", "rules/one.yml": "b\n", "rules/two.yml": "c\n"})
+    done = configure(files={"rules/one.yml": "b\n"}, purge=["rules/*"])
+    assert done["changed_files"] == ["rules/two.yml"]
+    assert (etc / "main.yml").exists()
+    assert not (etc / "rules/two.yml").exists()
+
+
+def test_a_secret_is_written_and_never_shown(configure, etc):
+    done = configure(secret_files={"token": "s3cr3t-value\n"})
+    assert (etc / "token").read_text() == "s3cr3t-value\n"
+    assert "s3cr3t-value" not in str(done)
+    assert done["diff"][0]["after"] == "(new secret)\n"
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc/elsewhere", "a/../../b", ""])
+def test_nothing_is_written_outside_the_directory(configure, tmp_path, name):
+    assert "not below" in configure(files={name: "x"})["msg"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def small_disk(etc):
+    """Put the directory on a file system of 64 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    etc.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(etc)], check=True)
+    yield
+    subprocess.run(["umount", str(etc)], check=True)
+
+
+def test_a_full_disk_leaves_every_file_as_it_was(small_disk, configure, etc):
+    configure(files={"main.yml": "old\n"})
+    done = configure(files={"main.yml": "new\n", "rules.yml": "x" * 100_000})
+    assert "No space left on device" in done["msg"]
+    assert (etc / "main.yml").read_text() == "old\n"
+    assert os.listdir(etc) == ["main.yml"]

@@ -1,0 +1,105 @@
+"""The module that installs a release: verified, whole, or not at all."""
+
+import hashlib
+import os
+import subprocess
+
+import pytest
+from lab import releases
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """Make a mirror, a directory as an air-gapped host has it, with one release."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho it runs\n")
+    archive = tmp_path / "mirror" / "thing-1.0.linux-amd64.tar.gz"
+    releases.pack(archive, {"thing": program})
+    releases.write_checksums(archive.parent)
+    return archive
+
+
+@pytest.fixture
+def install(run_module, mirror, tmp_path):
+    module = run_module("release_archive")
+
+    def run(**changes):
+        arguments = {
+            "url": f"file://{mirror}",
+            "checksum": f"file://{mirror.parent}/sha256sums.txt",
+            "dest": str(tmp_path / "opt"),
+        }
+        return module(**{**arguments, **changes})
+
+    return run
+
+
+@pytest.fixture
+def opt(tmp_path):
+    return tmp_path / "opt"
+
+
+def test_a_release_is_unpacked_and_runs(install, opt):
+    done = install()
+    assert done["changed"]
+    assert done["directory"] == str(opt / "thing-1.0.linux-amd64")
+    assert subprocess.check_output([f"{done['directory']}/thing"]) == b"it runs\n"
+    assert os.listdir(opt) == ["thing-1.0.linux-amd64"]
+
+
+def test_what_is_installed_needs_no_mirror(install, mirror):
+    install()
+    mirror.unlink()
+    assert install()["changed"] is False
+
+
+def test_a_pinned_digest_stands_in_for_the_list(install, mirror):
+    digest = hashlib.sha256(mirror.read_bytes()).hexdigest()
+    assert install(checksum=f"sha256:{digest.upper()}")["changed"]
+
+
+def test_a_list_that_names_other_archives_is_told(install, mirror):
+    (mirror.parent / "sha256sums.txt").write_text("0" * 64 + "  other.tar.gz\n")
+    assert "does not list thing-1.0.linux-amd64.tar.gz" in install()["msg"]
+
+
+def truncated(mirror):
+    mirror.write_bytes(mirror.read_bytes()[:-20])
+
+
+def absent(mirror):
+    mirror.unlink()
+
+
+def not_an_archive(mirror):
+    mirror.write_text("<html>please log in</html>")
+    releases.write_checksums(mirror.parent)
+
+
+def another_folder(mirror):
+    other = mirror.parent / "other-2.0.linux-amd64.tar.gz"
+    releases.pack(other, {"other": mirror})
+    other.rename(mirror)
+    releases.write_checksums(mirror.parent)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncated, "has the wrong checksum, nothing was installed"),
+        (absent, "cannot download"),
+        (not_an_archive, "cannot unpack"),
+        (another_folder, "holds no folder thing-1.0.linux-amd64"),
+    ],
+)
+def test_a_damaged_release_is_told_and_leaves_nothing_behind(install, opt, mirror, damage, message):
+    damage(mirror)
+    done = install()
+    assert done["failed"]
+    assert message in done["msg"]
+    assert os.listdir(opt) == []
+
+
+def test_check_mode_tells_and_installs_nothing(install, opt):
+    assert install(check=True)["changed"]
+    assert not opt.exists()
