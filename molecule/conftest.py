@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from lab import REPOSITORY, nodes
 
 LAB = "molecule"

@@ -18,12 +18,15 @@ def main(arguments: list[str] | None = None) -> int:
         each.add_argument("lab", choices=nodes.LABS)
     commands.add_parser("cache", help="build images, mirror and Compose plugin, start nothing")
     commands.add_parser("versions", help="say which programs the lab runs")
+    commands.add_parser("forget", help="remove the cache and the node images")
     options = parser.parse_args(arguments)
     try:
         if options.command == "up":
             nodes.up(nodes.LABS[options.lab])
         elif options.command == "down":
             nodes.down(nodes.LABS[options.lab])
+        elif options.command == "forget":
+            nodes.forget()
         else:
             client = engine.connect()
             tag = image.ensure(client, nodes.NEWEST)

@@ -89,17 +89,23 @@ def up(lab: Lab) -> None:
 def down(lab: Lab) -> None:
     """Remove the lab's containers and network, and the engine if the lab started it."""
     with step(f"Removing lab '{lab.name}'"):
-        inventory_file(lab.name).unlink(missing_ok=True)
         client = engine.connect()
         for container in client.containers.list(all=True, filters=_mine(lab.name)):
             container.remove(force=True, v=True)
         for network in client.networks.list(filters=_mine(lab.name)):
             network.remove()
+        inventory_file(lab.name).unlink(missing_ok=True)
     engine.stop_if_unused(client)
 
 
 def forget() -> None:
-    """Remove the lab's cache: mirror and programs. Images stay with the engine."""
+    """Remove every lab, then the images and the cache that they share."""
+    for lab in LABS.values():
+        down(lab)
+    client = engine.connect()
+    for found in client.images.list(filters={"label": LABEL}):
+        client.images.remove(str(found.id), force=True)
+    engine.stop_if_unused(client)
     shutil.rmtree(CACHE, ignore_errors=True)
 
 

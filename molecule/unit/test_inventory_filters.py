@@ -2,6 +2,7 @@
 
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from inventory import declared_jobs, duration_seconds, unknown_names
 
 JOB = {"name": "nightly", "max_age": "26h"}

@@ -5,6 +5,7 @@ import subprocess
 import tarfile
 
 import pytest
+
 from lab import LabError, console, nodes, preflight, releases
 
 

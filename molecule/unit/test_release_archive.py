@@ -2,10 +2,16 @@
 
 import hashlib
 import os
+import platform
 import subprocess
 
 import pytest
+
 from lab import releases
+from release_archive import ARCHITECTURES
+
+ARCHITECTURE = ARCHITECTURES[platform.machine()]
+FOLDER = f"thing-1.0.linux-{ARCHITECTURE}"
 
 
 @pytest.fixture
@@ -13,7 +19,7 @@ def mirror(tmp_path):
     """Make a mirror, a directory as an air-gapped host has it, with one release."""
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\necho it runs\n")
-    archive = tmp_path / "mirror" / "thing-1.0.linux-amd64.tar.gz"
+    archive = tmp_path / "mirror" / releases.archive_path("thing", "1.0", ARCHITECTURE)
     releases.pack(archive, {"thing": program})
     releases.write_checksums(archive.parent)
     return archive
@@ -25,8 +31,9 @@ def install(run_module, mirror, tmp_path):
 
     def run(**changes):
         arguments = {
-            "url": f"file://{mirror}",
-            "checksum": f"file://{mirror.parent}/sha256sums.txt",
+            "name": "thing",
+            "version": "1.0",
+            "base_url": f"file://{tmp_path}/mirror/",
             "dest": str(tmp_path / "opt"),
         }
         return module(**{**arguments, **changes})
@@ -42,9 +49,9 @@ def opt(tmp_path):
 def test_a_release_is_unpacked_and_runs(install, opt):
     done = install()
     assert done["changed"]
-    assert done["directory"] == str(opt / "thing-1.0.linux-amd64")
+    assert done["directory"] == str(opt / FOLDER)
     assert subprocess.check_output([f"{done['directory']}/thing"]) == b"it runs\n"
-    assert os.listdir(opt) == ["thing-1.0.linux-amd64"]
+    assert os.listdir(opt) == [FOLDER]
 
 
 def test_what_is_installed_needs_no_mirror(install, mirror):
@@ -60,7 +67,7 @@ def test_a_pinned_digest_stands_in_for_the_list(install, mirror):
 
 def test_a_list_that_names_other_archives_is_told(install, mirror):
     (mirror.parent / "sha256sums.txt").write_text("0" * 64 + "  other.tar.gz\n")
-    assert "does not list thing-1.0.linux-amd64.tar.gz" in install()["msg"]
+    assert f"does not list {FOLDER}.tar.gz" in install()["msg"]
 
 
 def truncated(mirror):
@@ -77,7 +84,7 @@ def not_an_archive(mirror):
 
 
 def another_folder(mirror):
-    other = mirror.parent / "other-2.0.linux-amd64.tar.gz"
+    other = mirror.parent / "other-2.0.tar.gz"
     releases.pack(other, {"other": mirror})
     other.rename(mirror)
     releases.write_checksums(mirror.parent)
@@ -89,7 +96,7 @@ def another_folder(mirror):
         (truncated, "has the wrong checksum, nothing was installed"),
         (absent, "cannot download"),
         (not_an_archive, "cannot unpack"),
-        (another_folder, "holds no folder thing-1.0.linux-amd64"),
+        (another_folder, "holds no folder " + FOLDER),
     ],
 )
 def test_a_damaged_release_is_told_and_leaves_nothing_behind(install, opt, mirror, damage, message):

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from lab import REPOSITORY, role_readme
 
 ROLES = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/meta/main.yml"))

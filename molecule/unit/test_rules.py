@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import yaml
+
 from lab import REPOSITORY, releases
 
 RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))

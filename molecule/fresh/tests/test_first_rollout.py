@@ -1,6 +1,7 @@
 """A first rollout: what check mode tells of it, and what is refused before anything changes."""
 
 import pytest
+
 from lab import releases
 from lab.console import eventually
 

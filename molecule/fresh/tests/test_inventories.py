@@ -5,6 +5,7 @@ import json
 import pytest
 import trustme
 import yaml
+
 from lab import REPOSITORY, nodes
 from lab.console import eventually
 

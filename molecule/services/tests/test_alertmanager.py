@@ -1,6 +1,7 @@
 """Alertmanager: routes as given, secrets unseen, and a rollout that notices what does not run."""
 
 import pytest
+
 from conftest import Alertmanager
 from lab.console import eventually
 

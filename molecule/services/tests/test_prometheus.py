@@ -1,6 +1,7 @@
 """Prometheus: a bad configuration is refused while the good one runs on; a good one is reloaded."""
 
 import pytest
+
 from conftest import Prometheus
 from lab.console import eventually
 

@@ -3,6 +3,7 @@
 import pytest
 import requests
 import trustme
+
 from conftest import Prometheus, Pushgateway
 from lab import releases
 from lab.console import eventually

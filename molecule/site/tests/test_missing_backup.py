@@ -1,6 +1,7 @@
 """The first missing backup: one of two declared backups ran, and exactly the other is noticed."""
 
 import pytest
+
 from conftest import Prometheus, Pushgateway, Webhook, put
 from lab import REPOSITORY
 from lab.console import eventually

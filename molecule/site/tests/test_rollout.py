@@ -1,6 +1,7 @@
 """Rolling out again, in part, in check mode, and while hosts are down."""
 
 import pytest
+
 from conftest import LAB, Prometheus
 from lab import engine
 from lab.console import eventually
