@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from lab import LabError, console, nodes, preflight, releases
+from lab import LabError, compose_plugin, console, engine, image, nodes, preflight, releases
 
 
 def test_an_old_python_is_named_with_its_version():
@@ -77,6 +77,13 @@ def test_the_checksums_are_those_that_sha256sum_accepts(archive):
     assert checked.returncode == 0
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert (archive.parent / "sha256sums.txt").read_text() == f"{digest}  {archive.name}\n"
+
+
+def test_the_compose_plugin_is_version_2():
+    client = engine.connect()
+    command = compose_plugin.ensure(client, image.ensure(client, nodes.NEWEST))
+    version = subprocess.check_output([*command, "version", "--short"], text=True)
+    assert version.lstrip("v").startswith("2.")
 
 
 def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():

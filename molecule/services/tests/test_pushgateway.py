@@ -52,6 +52,25 @@ def test_upgrade_and_rollback_keep_pushed_metrics_and_both_releases(host, gatewa
     assert len(unpacked) == 2
 
 
+def test_a_wrong_checksum_stops_an_upgrade_and_leaves_the_running_service_alone(
+    host, gateway, changed_host
+):
+    other = releases.versions()["pushgateway"][1]
+    host.check_output("rm -rf /opt/pushgateway-%s*", other)
+    pid = host.service("pushgateway").systemd_properties["MainPID"]
+    done = changed_host(
+        "debian13",
+        "pushgateway",
+        pushgateway_version=other,
+        pushgateway_checksum="sha256:" + "0" * 64,
+    )
+    assert done.status != 0
+    assert "has the wrong checksum, nothing was installed" in done.message
+    assert done.changed("debian13") == 0
+    assert host.service("pushgateway").systemd_properties["MainPID"] == pid
+    assert not version(gateway).startswith(other)
+
+
 def test_the_state_may_live_elsewhere(host, gateway, changed_host):
     done = changed_host("debian13", "pushgateway", pushgateway_state_directory="/srv/push gateway")
     assert done.status == 0, done.message
