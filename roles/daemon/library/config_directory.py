@@ -114,7 +114,12 @@ def set_attributes(path: Path, mode: int, gid: int) -> None:
 
 def read(path: Path) -> str | None:
     """Return a file's text, or None when there is no such file."""
-    return path.read_text(errors="surrogateescape") if path.is_file() else None
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else None
+
+
+def encoded(content: str) -> bytes:
+    """Return a text as `read` found it in a file, whatever bytes those were."""
+    return content.encode("utf-8", "surrogateescape")
 
 
 def stage(directory: Path, copy: Path, files: dict[str, str], removed: list[str]) -> None:
@@ -125,7 +130,7 @@ def stage(directory: Path, copy: Path, files: dict[str, str], removed: list[str]
         (copy / name).unlink()
     for name, content in files.items():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text(content, errors="surrogateescape")
+        (copy / name).write_bytes(encoded(content))
 
 
 def replace_all(directory: Path, files: dict[str, str], mode: int, gid: int) -> None:
@@ -136,8 +141,8 @@ def replace_all(directory: Path, files: dict[str, str], mode: int, gid: int) -> 
             target = directory / name
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
             written.append((Path(temporary), target))
-            with os.fdopen(handle, "w", errors="surrogateescape") as file:
-                file.write(content)
+            with os.fdopen(handle, "wb") as file:
+                file.write(encoded(content))
                 file.flush()
                 os.fsync(handle)
             set_attributes(Path(temporary), mode, gid)
@@ -153,7 +158,7 @@ def shown(content: str | None, is_secret: bool, age: str) -> str:
     """Return what a diff may show of a file's old or new content."""
     if content is None:
         return ""
-    return f"({age} secret)\n" if is_secret else content
+    return f"({age} content, not shown)\n" if is_secret else content
 
 
 def main() -> None:
@@ -222,7 +227,8 @@ def main() -> None:
             {
                 "before_header": str(directory / name),
                 "after_header": str(directory / name),
-                "before": shown(before[name], name in secret, "old"),
+                # What is removed may have been a secret, too.
+                "before": shown(before[name], name in secret or name in removed, "old"),
                 "after": shown(changed.get(name), name in secret, "new"),
             }
             for name in [*changed, *removed]
