@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit molecule bench docs lab lab-clean
+.PHONY: help venv demo demo-down test lint unit molecule bench docs lab lab-clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,8 @@ demo: preflight-demo .venv/ready ## Roll the site out to nodes on this machine a
 
 demo-down: .venv/ready ## Remove everything the demo started
 	@python -m lab down demo
+
+venv: .venv/ready ## Install Ansible into .venv, which is all that a rollout of your own needs
 
 test: lint unit molecule ## Run everything
 
@@ -49,7 +51,7 @@ lab-clean: .venv/ready ## Remove the lab's cache and images
 
 .PHONY: preflight preflight-demo
 preflight:
-	@$(PYTHON) molecule/lab/preflight.py
+	@$(PYTHON) molecule/lab/preflight.py engine
 
 preflight-demo:
 	@$(PYTHON) molecule/lab/preflight.py demo

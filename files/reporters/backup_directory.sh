@@ -3,7 +3,8 @@
 #
 #   PUSHGATEWAY_URL=http://gateway:9091 backup_directory.sh JOB DIRECTORY ARCHIVE
 #
-# INSTANCE         is the `instance` label; the host's name by default.
+# INSTANCE         is the `instance` label, which must be the host's name in the inventory; by
+#                  default it is what `hostname` says.
 # CURL_CONFIG      is a curl config file with what the gateway asks for (`user = "name:password"`,
 #                  `cacert = "..."`): a secret belongs in a file, not on a command line.
 #
@@ -57,6 +58,8 @@ METRICS
     fi
     exit "$status"
 }
+# What is backed up may be secret.
+umask 077
 trap report EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT

@@ -15,6 +15,8 @@ from lab import REPOSITORY, LabError, nodes, releases
 from lab.console import eventually, fail, step
 
 PROMETHEUS = "http://127.0.0.1:9090"
+ALERTMANAGER = "http://127.0.0.1:9093"
+BACKUP = "backup-etc"
 MISSING = "backup-database"
 
 
@@ -25,6 +27,7 @@ def main() -> int:
         nodes.up(nodes.LABS["demo"])
         with step("Rolling out: ansible-playbook -i inventories/demo playbooks/site.yml"):
             play("site.yml")
+        ran_after = time.time() - 1
         with step("Running the backup of /etc; the database's never runs"):
             play("demo_jobs.yml")
         webhook = nodes.url("demo", "webhook", nodes.WEBHOOK_PORT)
@@ -32,16 +35,21 @@ def main() -> int:
             "Waiting until the missing backup is noticed and somebody is told (half a minute)"
         ):
             notification = eventually(lambda: find_notification(webhook), timeout_seconds=120)
-            eventually(lambda: rows()[0][2] == "fine", timeout_seconds=30)
+            eventually(lambda: has_reported(BACKUP, ran_after), timeout_seconds=30)
+            eventually(lambda: is_active(notification["fingerprint"]), timeout_seconds=30)
         alerts = firing()
     except (LabError, TimeoutError, requests.RequestException) as error:
         return fail(error)
     print(f"\n{table(('JOB', 'HOST', 'STATE', 'LAST SUCCESS', 'ALERT'), rows())}\n")
-    print(f"notified  {notification['receiver']}: {notification['annotations']['summary']}")
+    since = notification["startsAt"][11:19]
+    print(f"notified  {notification['receiver']}, of an alert since {since} UTC:")
+    print(f"          {notification['annotations']['summary']}")
     print(f"          {notification['annotations']['description']}\n")
-    print(f"Prometheus    {PROMETHEUS}/alerts")
+    # Debian's builds of these two come without their pages.
+    pages = releases.source() == releases.UPSTREAM_SOURCE
+    print(f"Prometheus    {PROMETHEUS}{'/alerts' if pages else '/api/v1/alerts'}")
     print("Pushgateway   http://127.0.0.1:9091")
-    print("Alertmanager  http://127.0.0.1:9093")
+    print(f"Alertmanager  {ALERTMANAGER}{'' if pages else '/api/v2/alerts'}")
     print(f"Notifications {webhook}\n")
     versions = (f"{name} {found[0]}" for name, found in releases.versions().items())
     print(f"Ran {', '.join(versions)} from {releases.source()}.")
@@ -81,12 +89,23 @@ def find_notification(webhook: str) -> dict[str, Any] | None:
     """Return the alert, as the receiver got it, that tells of the missing backup."""
     for message in reversed(requests.get(webhook, timeout=10).json()):
         for alert in message["alerts"]:
-            if (alert["labels"]["alertname"], alert["labels"].get("job")) == (
-                "BatchJobMissed",
-                MISSING,
-            ):
+            told = (alert["status"], alert["labels"]["alertname"], alert["labels"].get("job"))
+            if told == ("firing", "BatchJobMissed", MISSING):
                 return {**alert, "receiver": message["receiver"]}
     return None
+
+
+def is_active(fingerprint: str) -> bool:
+    """Tell whether Alertmanager holds an alert as active, now."""
+    alerts = requests.get(f"{ALERTMANAGER}/api/v2/alerts", timeout=10).json()
+    states = {alert["fingerprint"]: alert["status"]["state"] for alert in alerts}
+    return states.get(fingerprint) == "active"
+
+
+def has_reported(job: str, since: float) -> bool:
+    """Tell whether Prometheus knows of a success of a job since a time, in Unix seconds."""
+    newest = query(f'batch_job:last_success_timestamp_seconds{{job="{job}"}}')
+    return bool(newest) and newest[0][1] >= since
 
 
 def rows() -> list[tuple[str, ...]]:

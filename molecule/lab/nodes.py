@@ -62,6 +62,11 @@ LABS = {
 }
 
 
+def container_name(lab_name: str, node: str) -> str:
+    """Return the name of a node's container, which nobody else would choose."""
+    return f"{LABEL}-{lab_name}-{node}"
+
+
 def up(lab: Lab) -> None:
     """Start what of the lab does not run yet and write its inventory. Safe to repeat."""
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -111,7 +116,7 @@ def forget() -> None:
 
 def url(lab_name: str, node: str, port: int) -> str:
     """Return the URL on this machine of a published port of a node."""
-    container = engine.connect().containers.get(f"{lab_name}-{node}")
+    container = engine.connect().containers.get(container_name(lab_name, node))
     bindings = container.attrs["NetworkSettings"]["Ports"].get(f"{port}/tcp")
     if not bindings:
         raise LabError(f"{node} does not publish port {port}")
@@ -133,7 +138,7 @@ def inventory(lab: Lab, versions: Mapping[str, list[str]]) -> dict[str, Any]:
     hostvars = {
         node.name: {
             "ansible_connection": "community.docker.docker",
-            "ansible_host": f"{lab.name}-{node.name}",
+            "ansible_host": container_name(lab.name, node.name),
             "ansible_become": False,
             "ansible_python_interpreter": "/usr/bin/python3",
             # Docker's network resolves the nodes by these names.
@@ -151,15 +156,19 @@ def _mine(lab_name: str) -> dict[str, str | list[str] | bool]:
     return {"label": f"{LABEL}={lab_name}"}
 
 
+def _network(lab_name: str) -> str:
+    return f"{LABEL}-{lab_name}"
+
+
 def _ensure_network(client: docker.DockerClient, lab_name: str) -> None:
     if not client.networks.list(filters=_mine(lab_name)):
-        client.networks.create(lab_name, driver="bridge", labels={LABEL: lab_name})
+        client.networks.create(_network(lab_name), driver="bridge", labels={LABEL: lab_name})
 
 
 def _existing(client: docker.DockerClient, lab_name: str, name: str) -> bool:
     """Start a container of ours that is there but stopped; False when there is none."""
     try:
-        container = client.containers.get(f"{lab_name}-{name}")
+        container = client.containers.get(container_name(lab_name, name))
     except NotFound:
         return False
     if container.labels.get(LABEL) != lab_name:
@@ -221,12 +230,14 @@ def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_t
 
 def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any) -> None:
     options |= {
-        "name": f"{lab_name}-{node.name}",
+        "name": container_name(lab_name, node.name),
         "hostname": node.name,
         "detach": True,
         "labels": {LABEL: lab_name},
-        "network": lab_name,
-        "networking_config": {lab_name: client.api.create_endpoint_config(aliases=[node.name])},
+        "network": _network(lab_name),
+        "networking_config": {
+            _network(lab_name): client.api.create_endpoint_config(aliases=[node.name])
+        },
         "ports": {f"{port}/tcp": ("127.0.0.1", own) for port, own in node.ports.items()},
     }
     try:
@@ -236,6 +247,6 @@ def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any)
 
 
 def _has_booted(client: docker.DockerClient, lab_name: str, node: Node) -> bool:
-    container = client.containers.get(f"{lab_name}-{node.name}")
+    container = client.containers.get(container_name(lab_name, node.name))
     booted = "systemctl is-system-running | grep --quiet --line-regexp 'running\\|degraded'"
     return container.exec_run(["sh", "-c", booted]).exit_code == 0

@@ -69,17 +69,20 @@ def taken_ports() -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print every problem; 0 when there is none. `demo` also asks for the demo's ports."""
-    problems = [
-        *missing_python(sys.version_info[:2], importlib.util.find_spec("ensurepip") is not None),
-        *missing_engine(
+    """Print every problem; 0 when there is none.
+
+    `engine` also asks for a Docker Engine, `demo` for that and for the demo's ports.
+    """
+    has_ensurepip = importlib.util.find_spec("ensurepip") is not None
+    problems = list(missing_python(sys.version_info[:2], has_ensurepip))
+    if arguments:
+        problems += missing_engine(
             reachable=engine_answers(),
             docker_host=os.environ.get("DOCKER_HOST"),
             is_root=os.geteuid() == 0,
             has_apt=shutil.which("apt-get") is not None,
             has_cli=shutil.which("docker") is not None,
-        ),
-    ]
+        )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     demo_is_up = (cache / "batch-job-lab" / "inventory-demo.json").exists()
     if "demo" in arguments and not demo_is_up:

@@ -30,6 +30,7 @@ MIRROR = CACHE / "releases"
 SHARE = CACHE / "share"
 INDEX = CACHE / "releases.json"
 UPSTREAM = "https://github.com/prometheus"
+UPSTREAM_SOURCE = "upstream's releases"
 
 # A second, older version of Pushgateway, for upgrades and rollbacks.
 UPSTREAM_PREVIOUS = {"pushgateway": ("1.11.2",)}
@@ -194,7 +195,10 @@ def default_version(role: str) -> str:
 
 
 def _mirror_upstream() -> tuple[str, dict[str, list[str]]] | None:
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    machine = os.uname().machine
+    architecture = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine)
+    if architecture is None:
+        raise LabError(f"there are no releases for {machine}")
     versions = {
         name: [default_version(name), *UPSTREAM_PREVIOUS.get(name, ())]
         for name in ("prometheus", "alertmanager", "pushgateway")
@@ -202,15 +206,17 @@ def _mirror_upstream() -> tuple[str, dict[str, list[str]]] | None:
     for name, wanted in versions.items():
         for version in wanted:
             path = archive_path(name, version, architecture)
+            sums = path.parent / "sha256sums.txt"
             try:
+                _download(f"{UPSTREAM}/{sums}", MIRROR / sums)
                 _download(f"{UPSTREAM}/{path}", MIRROR / path)
-                _download(
-                    f"{UPSTREAM}/{path.parent}/sha256sums.txt",
-                    MIRROR / path.parent / "sha256sums.txt",
-                )
-            except requests.ConnectionError:
+            except requests.RequestException:
+                shutil.rmtree(MIRROR, ignore_errors=True)
                 return None
-    return "upstream's releases", versions
+            digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
+            if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():
+                raise LabError(f"{UPSTREAM}/{path} has not the checksum that {sums} lists")
+    return UPSTREAM_SOURCE, versions
 
 
 def _download(url: str, target: Path) -> None:

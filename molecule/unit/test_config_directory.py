@@ -105,6 +105,29 @@ def test_a_secret_is_written_and_never_shown(configure, etc):
     assert done["diff"][0]["after"] == "(new content, not shown)\n"
 
 
+def test_a_secret_among_the_settings_is_not_shown(configure):
+    text = "global:\n  smtp_auth_password: hunter2\nurls:\n- api_url: https://x/T0P\n  to: me\n"
+    shown = configure(check=True, files={"main.yml": text})["diff"][0]["after"]
+    assert "hunter2" not in shown
+    assert "T0P" not in shown
+    assert "to: me" in shown
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("validate", [[["true"]], [["false"]]])
+def test_what_a_link_points_to_is_never_written(configure, etc, tmp_path, check, validate):
+    for name in ("real", "real_rules"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.yml").write_text("original\n")
+    etc.mkdir()
+    (etc / "main.yml").symlink_to(tmp_path / "real/file.yml")
+    (etc / "rules").symlink_to(tmp_path / "real_rules")
+    configure(check=check, files={"main.yml": "new\n", "x.yml": "x\n"}, validate=validate)
+    configure(check=True, files={"rules/file.yml": "new\n"}, validate=validate)
+    assert (tmp_path / "real/file.yml").read_text() == "original\n"
+    assert (tmp_path / "real_rules/file.yml").read_text() == "original\n"
+
+
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/elsewhere", "a/../../b", ""])
 def test_nothing_is_written_outside_the_directory(configure, tmp_path, name):
     assert "not below" in configure(files={name: "x"})["msg"]

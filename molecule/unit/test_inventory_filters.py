@@ -61,8 +61,32 @@ def test_a_job_declared_twice_on_a_host_is_refused():
 
 
 def test_an_unknown_variable_is_named_with_the_one_that_was_probably_meant():
-    known = ["prometheus_version", "prometheus_listen_address"]
-    assert unknown_names(["prometheus_version"], known) == []
-    assert unknown_names(["prometheus_listen_adress"], known) == [
+    known = ["prometheus_version", "prometheus_listen_address", "batch_job_jobs"]
+
+    def unknown(name):
+        return unknown_names([name], known, prefixes=["prometheus"])
+
+    assert unknown("prometheus_version") == []
+    assert unknown("prometheus_colour") == ["there is no prometheus_colour"]
+    assert unknown("prometheus_listen_adress") == [
         "there is no prometheus_listen_adress; did you mean prometheus_listen_address?"
     ]
+    assert unknown("promteheus_version") == [
+        "there is no promteheus_version; did you mean prometheus_version?"
+    ]
+    assert unknown("batch_job_job") == ["there is no batch_job_job; did you mean batch_job_jobs?"]
+    assert unknown("anything_else") == []
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ("nightly", "is not a list of jobs"),
+        ({"name": "nightly"}, "is not a list of jobs"),
+        (["nightly"], "'nightly' is not a job"),
+        ([{**JOB, "owner": None}], "owner is a word, not None"),
+    ],
+)
+def test_what_is_no_list_of_jobs_is_refused(jobs, message):
+    with pytest.raises(AnsibleFilterError, match=message):
+        declared_jobs(jobs, "web-1")

@@ -89,7 +89,7 @@ def test_the_compose_plugin_is_version_2():
 def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():
     lab = nodes.Lab("x", (nodes.Node("a"),))
     found = nodes.inventory(lab, {"pushgateway": ["1.11.2", "1.11.0"]})
-    assert found["_meta"]["hostvars"]["a"]["ansible_host"] == "x-a"
+    assert found["_meta"]["hostvars"]["a"]["ansible_host"] == "batch-job-lab-x-a"
     assert found["lab"]["vars"]["pushgateway_version"] == "1.11.2"
 
 

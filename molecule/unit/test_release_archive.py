@@ -65,6 +65,15 @@ def test_a_pinned_digest_stands_in_for_the_list(install, mirror):
     assert install(checksum=f"sha256:{digest.upper()}")["changed"]
 
 
+def test_a_pinned_digest_that_is_none_is_refused_in_check_mode_too(install):
+    assert "'md5:1' is not sha256" in install(check=True, checksum="md5:1")["msg"]
+
+
+def test_a_page_in_place_of_the_list_is_told(install, mirror):
+    (mirror.parent / "sha256sums.txt").write_text("<html>please log in</html>\n")
+    assert "does not list" in install()["msg"]
+
+
 def test_a_list_that_names_other_archives_is_told(install, mirror):
     (mirror.parent / "sha256sums.txt").write_text("0" * 64 + "  other.tar.gz\n")
     assert f"does not list {FOLDER}.tar.gz" in install()["msg"]

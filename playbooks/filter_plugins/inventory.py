@@ -40,8 +40,12 @@ def declared_jobs(jobs: Iterable[Mapping[str, Any]], instance: str) -> list[dict
     Each result has name, instance, owner, severity and max_age_seconds. Raises
     AnsibleFilterError that names the job for an unknown key, a missing one or a bad value.
     """
+    if isinstance(jobs, str | Mapping):
+        raise AnsibleFilterError(f"batch_job_jobs of {instance} is not a list of jobs")
     declared: list[dict[str, Any]] = []
     for job in jobs:
+        if not isinstance(job, Mapping):
+            raise AnsibleFilterError(f"batch_job_jobs of {instance}: {job!r} is not a job")
         where = f"batch_job_jobs of {instance}, job {job.get('name', '(without a name)')!r}"
         for key in set(job) - DECLARATION:
             raise AnsibleFilterError(f"{where}: {unknown_name(key, DECLARATION)}")
@@ -51,6 +55,8 @@ def declared_jobs(jobs: Iterable[Mapping[str, Any]], instance: str) -> list[dict
         # Pushgateway answers success for a job named `..` and stores nothing.
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", str(job["name"])):
             raise AnsibleFilterError(f"{where}: a name is made of letters, digits and _ . : -")
+        if not isinstance(job.get("owner", ""), str):
+            raise AnsibleFilterError(f"{where}: owner is a word, not {job['owner']!r}")
         severity = job.get("severity", "warning")
         if severity not in SEVERITIES:
             raise AnsibleFilterError(f"{where}: severity is one of {', '.join(SEVERITIES)}")
@@ -75,14 +81,22 @@ def declared_jobs(jobs: Iterable[Mapping[str, Any]], instance: str) -> list[dict
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """Return `there is no NAME`, with the known name that comes close, if one does."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"there is no {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return one sentence for each name that is not among the known ones."""
-    known = list(known)
-    return [unknown_name(name, known) for name in sorted(set(names) - set(known))]
+def unknown_names(names: Iterable[str], known: Iterable[str], prefixes: Iterable[str]) -> list[str]:
+    """Return one sentence for each variable that is a misspelt one of ours.
+
+    That is one with a prefix of ours, or one that almost is a known name.
+    """
+    known = set(known)
+    ours = tuple(f"{prefix}_" for prefix in prefixes)
+    return [
+        unknown_name(name, known)
+        for name in sorted(set(names) - known)
+        if name.startswith(ours) or difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+    ]
 
 
 def role_arguments(directory: str) -> dict[str, dict[str, Any]]:

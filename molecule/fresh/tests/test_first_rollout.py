@@ -25,11 +25,12 @@ def test_check_mode_predicts_the_rollout(rollout):
             "there is no pushgateway_listen_adress; did you mean pushgateway_listen_address?",
         ),
         ({"prometheus_retention_tme": "1d"}, "did you mean prometheus_retention_time?"),
+        ({"batch_job_job": []}, "did you mean batch_job_jobs?"),
         ({"pushgateway_admin_api_enabled": "perhaps"}, "pushgateway_admin_api_enabled"),
         ({"pushgateway_log_level": "loud"}, "value of pushgateway_log_level must be one of"),
         ({"prometheus_ready": {"user": "me"}}, "prometheus_ready.user"),
     ],
-    ids=["misspelt", "misspelt role variable", "type", "choice", "nested"],
+    ids=["misspelt", "misspelt again", "misspelt jobs", "type", "choice", "nested"],
 )
 def test_a_bad_variable_is_refused_before_the_first_change(rollout, variables, message):
     done = rollout(variables=variables)
@@ -68,7 +69,8 @@ def test_a_directory_on_the_host_serves_as_mirror_and_a_pinned_digest_as_checksu
 ):
     version = releases.versions()["pushgateway"][0]
     folder = f"pushgateway/releases/download/v{version}"
-    archive = f"{folder}/pushgateway-{version}.linux-amd64.tar.gz"
+    name = next((releases.MIRROR / folder).glob("*.tar.gz")).name
+    archive = f"{folder}/{name}"
     sums = (releases.MIRROR / folder / "sha256sums.txt").read_text()
     host.check_output("mkdir -p /srv/releases/%s", folder)
     host.check_output("curl -sSf -o /srv/releases/%s http://mirror:8000/%s", archive, archive)

@@ -59,6 +59,14 @@ def test_a_service_that_cannot_run_fails_the_rollout_with_its_last_words(host, c
     assert "address already in use" in done.message
 
 
+def test_a_flag_value_that_the_program_refuses_changes_nothing(rollout):
+    variables = {"alertmanager_retention": "long"}
+    done = rollout("--limit", "debian12", "--tags", "alertmanager", variables=variables)
+    assert done.status != 0
+    assert "not a valid duration" in done.message
+    assert done.changed("debian12") == 0
+
+
 def test_a_flag_that_the_program_does_not_know_is_refused_before_anything_changes(changed_host):
     done = changed_host("debian12", "alertmanager", alertmanager_extra_flags={"web.colour": "blue"})
     assert done.status != 0

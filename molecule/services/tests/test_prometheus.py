@@ -55,6 +55,14 @@ def test_an_invalid_rule_is_refused_in_check_mode_too_and_the_old_ones_run_on(
     assert prometheus.rules() == before >= {"BatchJobMissed", "PushgatewayDown", "Watchdog"}
 
 
+def test_a_web_config_that_prometheus_does_not_know_is_refused(rollout):
+    variables = {"prometheus_web_config": {"basic_auth_userz": {}}}
+    done = rollout("--limit", "debian13", "--tags", "prometheus", variables=variables)
+    assert done.status != 0
+    assert "basic_auth_userz" in done.message
+    assert done.changed("debian13") == 0
+
+
 def test_rules_that_are_no_longer_given_disappear(host, prometheus, changed_host, tmp_path):
     mine = tmp_path / "mine.rules.yml"
     mine.write_text("groups: [{name: g, rules: [{alert: Mine, expr: vector(1)}]}]\n")
@@ -70,7 +78,7 @@ def test_scrape_configs_that_others_put_on_the_host_are_read_and_kept(host, prom
     host.check_output(f"echo '{config}' > {path} && chmod 0644 {path}")
     host.check_output("systemctl reload prometheus")
     assert eventually(lambda: prometheus.query('up{job="theirs"} == 1'))
-    assert rollout("--limit", "debian13", "prometheus").changed("debian13") == 0
+    assert rollout("--limit", "debian13", "--tags", "prometheus").changed("debian13") == 0
     assert host.file(path).exists
     host.check_output("rm %s && systemctl reload prometheus", path)
 

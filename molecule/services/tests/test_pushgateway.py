@@ -71,6 +71,31 @@ def test_a_wrong_checksum_stops_an_upgrade_and_leaves_the_running_service_alone(
     assert not version(gateway).startswith(other)
 
 
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"pushgateway_web_config": {"tls_server_config": {"cert_fil": "x"}}}, "cert_fil"),
+        ({"pushgateway_web_config": {"basic_auth_users": {"me": "change me"}}}, "hash"),
+        ({"pushgateway_persistence_interval": "5seconds"}, 'unknown unit "seconds"'),
+    ],
+    ids=["misspelt key", "no hash", "no duration"],
+)
+def test_what_would_end_the_program_is_refused_while_it_runs_on(host, rollout, variables, message):
+    pid = host.service("pushgateway").systemd_properties["MainPID"]
+    done = rollout("--limit", "debian13", "--tags", "pushgateway", variables=variables)
+    assert done.status != 0
+    assert "refuses it, nothing was changed" in done.message
+    assert message in done.message
+    assert done.changed("debian13") == 0
+    assert host.service("pushgateway").systemd_properties["MainPID"] == pid
+
+
+def test_a_boolean_on_the_command_line_counts(rollout):
+    arguments = ("--limit", "debian13", "--tags", "pushgateway", "--check", "--diff")
+    done = rollout(*arguments, "-e", "pushgateway_persistence_enabled=no")
+    assert done.changed("debian13") == 2  # the unit and the restart
+
+
 def test_the_state_may_live_elsewhere(host, gateway, changed_host):
     done = changed_host("debian13", "pushgateway", pushgateway_state_directory="/srv/push gateway")
     assert done.status == 0, done.message

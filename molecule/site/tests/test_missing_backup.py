@@ -33,6 +33,10 @@ def test_the_archive_of_the_backup_that_ran_can_be_read(host):
     assert "./hostname" in host.check_output("tar --list --gzip --file /var/backups/etc.tar.gz")
 
 
+def test_the_archive_is_for_its_owner_alone(host):
+    assert host.file("/var/backups/etc.tar.gz").mode == 0o600
+
+
 def test_the_reported_size_is_that_of_the_archive(host, gateway: Pushgateway):
     size = host.file("/var/backups/etc.tar.gz").size
     assert gateway.value("backup_size_bytes", job="backup-etc") == size

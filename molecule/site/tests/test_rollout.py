@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import LAB, Prometheus
-from lab import engine
+from lab import engine, nodes
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://monitor"]
@@ -26,7 +26,7 @@ def test_check_mode_shows_a_change_and_does_not_make_it(rollout, prometheus: Pro
 @pytest.fixture
 def no_fileserver():
     """Stop the job host for the length of a test."""
-    container = engine.connect().containers.get(f"{LAB}-fileserver")
+    container = engine.connect().containers.get(nodes.container_name(LAB, "fileserver"))
     container.stop(timeout=5)
     yield
     container.start()

@@ -78,12 +78,19 @@ changed_files:
 
 import grp
 import os
+import re
 import shutil
 import stat
 import tempfile
 from pathlib import Path, PurePosixPath
 
 from ansible.module_utils.basic import AnsibleModule
+
+# Keys of YAML files whose values are secrets; `..._file` only names one.
+SECRET_VALUE = re.compile(
+    r"^([ -]*\w*(?:password|secret|token|credentials|api_url|api_key|routing_key|service_key):).+$",
+    re.MULTILINE,
+)
 
 
 def group_id(name: str) -> int:
@@ -125,7 +132,8 @@ def encoded(content: str) -> bytes:
 def stage(directory: Path, copy: Path, files: dict[str, str], removed: list[str]) -> None:
     """Make `copy` what the directory will be."""
     if directory.is_dir():
-        shutil.copytree(directory, copy, symlinks=True, dirs_exist_ok=True)
+        # Contents, not links: what is written to the copy must not reach what a link points to.
+        shutil.copytree(directory, copy, ignore_dangling_symlinks=True, dirs_exist_ok=True)
     for name in removed:
         (copy / name).unlink()
     for name, content in files.items():
@@ -158,7 +166,9 @@ def shown(content: str | None, is_secret: bool, age: str) -> str:
     """Return what a diff may show of a file's old or new content."""
     if content is None:
         return ""
-    return f"({age} content, not shown)\n" if is_secret else content
+    if is_secret:
+        return f"({age} content, not shown)\n"
+    return SECRET_VALUE.sub(r"\1 (not shown)", content)
 
 
 def main() -> None:
@@ -209,7 +219,8 @@ def main() -> None:
     missing = [folder for folder in folders if not folder.is_dir()]
 
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as copy:
-        stage(directory, Path(copy), wanted, removed)
+        if module.params["validate"]:
+            stage(directory, Path(copy), wanted, removed)
         for command in module.params["validate"]:
             if module.check_mode and shutil.which(command[0]) is None:
                 continue
@@ -241,7 +252,7 @@ def main() -> None:
                 set_attributes(folder, directory_mode, gid)
             replace_all(directory, changed, mode, gid)
         except OSError as error:
-            module.fail_json(msg=f"writing below {directory} failed, nothing was changed: {error}")
+            module.fail_json(msg=f"writing below {directory} failed: {error}")
         for name in removed:
             (directory / name).unlink()
         for path in unlike:

@@ -59,6 +59,7 @@ directory:
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tarfile
 import tempfile
@@ -80,14 +81,15 @@ class ReleaseError(Exception):
 def expected_digest(checksum: str, url: str) -> str:
     """Return the SHA-256 digest, in hex, that the archive at a URL must have."""
     if checksum:
-        return checksum.removeprefix("sha256:").strip().lower()
+        return checksum.removeprefix("sha256:").lower()
     folder, _, archive_name = url.rpartition("/")
     sums = f"{folder}/sha256sums.txt"
     try:
         lines = open_url(sums, timeout=TIMEOUT_SECONDS).read().decode().splitlines()
     except (OSError, UrlError) as error:
         raise ReleaseError(f"cannot read {sums}: {error}") from error
-    digests = {name.lstrip("*"): digest for digest, name in map(str.split, filter(None, lines))}
+    entries = [line.split() for line in lines]
+    digests = {str(entry[1]).lstrip("*"): str(entry[0]) for entry in entries if len(entry) == 2}
     if archive_name not in digests:
         raise ReleaseError(f"{sums} does not list {archive_name}")
     return digests[archive_name].lower()
@@ -161,6 +163,8 @@ def main() -> None:
     name, version, base_url, checksum = (
         module.params[key] for key in ("name", "version", "base_url", "checksum")
     )
+    if checksum and not re.fullmatch(r"sha256:[0-9A-Fa-f]{64}", checksum):
+        module.fail_json(msg=f"{checksum!r} is not sha256: and 64 hexadecimal digits")
     machine = platform.machine()
     if machine not in ARCHITECTURES:
         module.fail_json(msg=f"{machine} is none of {', '.join(ARCHITECTURES)}")
