@@ -84,10 +84,16 @@ def test_check_mode_shows_the_change_and_makes_none(configure, etc):
 
 
 def test_check_mode_leaves_out_a_program_that_is_not_installed_yet(configure, etc):
-    missing = [["/does/not/exist", "%s"]]
+    missing = [["timeout", "1", "/does/not/exist", "%s"]]
     assert configure(check=True, files={"main.yml": "a\n"}, validate=missing)["changed"]
     assert configure(files={"main.yml": "a\n"}, validate=missing)["failed"]
     assert not etc.exists()
+
+
+@pytest.mark.parametrize(("command", "passes"), [(["sleep", "9"], True), (["false"], False)])
+def test_a_program_on_trial_passes_by_running_on(configure, command, passes):
+    done = configure(files={"main.yml": "a\n"}, validate=[["timeout", "0.1", *command]])
+    assert done.get("changed", False) is passes
 
 
 def test_only_what_matches_a_pattern_is_purged(configure, etc):

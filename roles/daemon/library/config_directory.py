@@ -48,7 +48,9 @@ options:
   validate:
     description:
       - Commands, each a list of arguments, in which C(%s) stands for the directory to check.
-      - In check mode a command whose program is not installed yet is left out.
+      - A command passes with status 0, or with 124, which timeout(1) gives to one that runs on.
+      - In check mode a command whose program is not installed yet is left out. Its program is the
+        first argument that is an absolute path, or else the first one.
     type: list
     elements: list
     default: []
@@ -85,6 +87,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from ansible.module_utils.basic import AnsibleModule
+
+# The status of timeout(1) when it had to end its command.
+STILL_RUNNING = 124
 
 # Keys of YAML files whose values are secrets; `..._file` only names one.
 SECRET_VALUE = re.compile(
@@ -222,14 +227,15 @@ def main() -> None:
         if module.params["validate"]:
             stage(directory, Path(copy), wanted, removed)
         for command in module.params["validate"]:
-            if module.check_mode and shutil.which(command[0]) is None:
+            program = next((word for word in command if word.startswith("/")), command[0])
+            if module.check_mode and shutil.which(program) is None:
                 continue
             argv = [argument.replace("%s", copy) for argument in command]
             status, output, error = module.run_command(argv)
-            if status:
+            if status not in (0, STILL_RUNNING):
                 words = (output + error).replace(copy, str(directory)).strip()
-                program = os.path.basename(command[0])
-                module.fail_json(msg=f"{program} refuses it, nothing was changed: {words}")
+                name = os.path.basename(program)
+                module.fail_json(msg=f"{name} refuses it, nothing was changed: {words}")
 
     result = {
         "changed": bool(changed or removed or unlike or missing),
