@@ -54,19 +54,25 @@ class Rollout:
 
 @pytest.fixture(scope="session")
 def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a function that rolls out to the scenario's inventory and returns a Rollout."""
+    """Return a function that rolls out to the scenario's inventory and returns a Rollout.
+
+    With `wait=False` it returns the process that rolls out, instead.
+    """
     own = Path(str(request.config.invocation_params.dir), "inventory")
 
     def run(
-        *arguments: str, variables: Mapping[str, Any] | None = None, inventory: Path = own
-    ) -> Rollout:
+        *arguments: str,
+        variables: Mapping[str, Any] | None = None,
+        inventory: Path = own,
+        wait: bool = True,
+    ) -> Rollout | subprocess.Popen[str]:
         extra = tmp_path_factory.mktemp("rollout") / "extra.json"
         extra.write_text(json.dumps(variables or {}))
-        done = subprocess.run(
+        done = subprocess.Popen(
             ["ansible-playbook", "-i", str(inventory), f"-e@{extra}", *arguments, str(SITE)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
             env={
                 **os.environ,
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
@@ -74,9 +80,12 @@ def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 "LAB": LAB,
             },
         )
-        start = done.stdout.find("{\n")
-        assert start >= 0, done.stdout + done.stderr
-        return Rollout(done.returncode, json.loads(done.stdout[start:]))
+        if not wait:
+            return done
+        output, errors = done.communicate()
+        start = output.find("{\n")
+        assert start >= 0, output + errors
+        return Rollout(done.returncode, json.loads(output[start:]))
 
     return run
 

@@ -104,6 +104,25 @@ def test_only_what_matches_a_pattern_is_purged(configure, etc):
     assert not (etc / "rules/two.yml").exists()
 
 
+def test_a_change_is_reported_until_the_handler_says_that_it_was_read(configure, etc):
+    pending = etc / "pending"
+    arguments = {"files": {"main.yml": "a\n"}, "pending": str(pending)}
+    assert configure(check=True, **arguments)["changed"]
+    assert not pending.exists()
+    assert configure(**arguments)["changed"]
+    assert configure(**arguments)["changed"]
+    pending.unlink()
+    assert not configure(**arguments)["changed"]
+    assert not pending.exists()
+
+
+def test_what_is_refused_leaves_nothing_to_be_read(configure, etc):
+    etc.mkdir()
+    refused = {"files": {"main.yml": "a\n"}, "validate": [["false"]]}
+    assert configure(**refused, pending=str(etc / "pending"))["failed"]
+    assert not (etc / "pending").exists()
+
+
 def test_a_secret_is_written_and_never_shown(configure, etc):
     done = configure(secret_files={"token": "s3cr3t-value\n"})
     assert (etc / "token").read_text() == "s3cr3t-value\n"

@@ -27,6 +27,22 @@ def test_a_new_scrape_config_is_reloaded_without_a_restart(host, prometheus, cha
     assert process(host) == pid
 
 
+def test_an_interrupted_rollout_is_caught_up_with_by_the_next_one(
+    host, prometheus, changed_host, rollout
+):
+    labels = {"prometheus_external_labels": {"site": "interrupted"}}
+    arguments = ("--limit", "debian13", "--tags", "prometheus")
+    unfinished = rollout(*arguments, variables=labels, wait=False)
+    config = host.file("/etc/prometheus/prometheus.yml")
+    eventually(lambda: "interrupted" in config.content_string)
+    unfinished.kill()
+    unfinished.wait()
+    assert "interrupted" not in prometheus.config()
+    assert changed_host("debian13", "prometheus", **labels).status == 0
+    assert eventually(lambda: "interrupted" in prometheus.config())
+    assert not host.file("/etc/prometheus/.reload-pending").exists
+
+
 def test_an_invalid_scrape_config_is_refused_and_the_old_one_runs_on(
     host, prometheus, changed_host
 ):

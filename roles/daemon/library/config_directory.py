@@ -45,6 +45,12 @@ options:
     description: Group that may read the files; root if it does not exist yet (check mode).
     type: str
     default: root
+  pending:
+    description:
+      - A file that is created before the first change. While it is there, the module reports a
+        change. The handler that makes the program read the files removes it, so that a rollout
+        which was interrupted before the handler ran is caught up with by the next one.
+    type: path
   validate:
     description:
       - Commands, each a list of arguments, in which C(%s) stands for the directory to check.
@@ -66,6 +72,7 @@ EXAMPLES = r"""
       rules/batch_jobs.rules.yml: "{{ lookup('file', 'batch_jobs.rules.yml') }}"
     purge: ["rules/*"]
     group: prometheus
+    pending: /etc/prometheus/.reload-pending
     validate:
       - [/opt/prometheus/promtool, check, config, "%s/prometheus.yml"]
 """
@@ -187,6 +194,7 @@ def main() -> None:
             "directories": {"type": "list", "elements": "str", "default": []},
             "mode": {"type": "str", "default": "0640"},
             "group": {"type": "str", "default": "root"},
+            "pending": {"type": "path"},
             "validate": {"type": "list", "elements": "list", "default": []},
         },
         supports_check_mode=True,
@@ -237,8 +245,10 @@ def main() -> None:
                 name = os.path.basename(program)
                 module.fail_json(msg=f"{name} refuses it, nothing was changed: {words}")
 
+    pending = module.params["pending"]
+    differs = bool(changed or removed or unlike or missing)
     result = {
-        "changed": bool(changed or removed or unlike or missing),
+        "changed": differs or bool(pending and os.path.exists(pending)),
         "changed_files": sorted([*changed, *removed]),
         "diff": [
             {
@@ -256,6 +266,8 @@ def main() -> None:
             for folder in missing:
                 folder.mkdir(parents=True, exist_ok=True)
                 set_attributes(folder, directory_mode, gid)
+            if pending and differs:
+                Path(pending).touch(mode=0o640)
             replace_all(directory, changed, mode, gid)
         except OSError as error:
             module.fail_json(msg=f"writing below {directory} failed: {error}")
