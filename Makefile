@@ -34,8 +34,12 @@ unit: preflight .venv/ready ## Run the tests that need no node: lab, filters, mo
 	@python -m lab versions
 	pytest molecule/unit
 
+# A run that was killed leaves nodes behind, and molecule believes that they are up; a state
+# directory of this run's own knows nothing of it.
 molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
-	molecule test --all --report --no-command-borders
+	@python -m lab down molecule
+	state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
+		MOLECULE_EPHEMERAL_DIRECTORY=$$state molecule test --all --report --no-command-borders
 
 bench: preflight .venv/ready ## Measure what a rollout costs
 	@python -m lab.bench

@@ -23,17 +23,17 @@ def connect() -> docker.DockerClient:
 
     Raises LabError when there is none and none can be installed here.
     """
-    client = _client()
+    client = running()
     if client and shutil.which("docker"):
         return client
     if shutil.which("dockerd") is None or shutil.which("docker") is None:
         with step("Installing Docker Engine"):
             install("docker.io", "docker-cli")
-    client = client or _client()
+    client = client or running()
     if client is None:
         with step("Starting Docker Engine"):
             _start()
-            return eventually(_client, timeout_seconds=60)
+            return eventually(running, timeout_seconds=60)
     return client
 
 
@@ -62,12 +62,15 @@ def stop_if_unused(client: docker.DockerClient) -> None:
 def is_dockerd(pid: int) -> bool:
     """Tell whether `pid` is a running dockerd, and not another program that got its number."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd"
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+    # One that has ended stays a zombie until the process that started it asks.
+    return "Name:\tdockerd\n" in status and "State:\tZ" not in status
 
 
-def _client() -> docker.DockerClient | None:
+def running() -> docker.DockerClient | None:
+    """Return a client of the engine that answers, or None."""
     try:
         client = docker.from_env()
         client.ping()
@@ -97,7 +100,7 @@ def _start() -> None:
     def started() -> bool:
         if daemon.poll() is not None:
             return True
-        return _client() is not None
+        return running() is not None
 
     eventually(started, timeout_seconds=60)
     if daemon.poll() is not None:

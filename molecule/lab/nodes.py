@@ -94,7 +94,10 @@ def up(lab: Lab) -> None:
 def down(lab: Lab) -> None:
     """Remove the lab's containers and network, and the engine if the lab started it."""
     with step(f"Removing lab '{lab.name}'"):
-        client = engine.connect()
+        client = engine.running()
+        if client is None:
+            inventory_file(lab.name).unlink(missing_ok=True)
+            return
         for container in client.containers.list(all=True, filters=_mine(lab.name)):
             container.remove(force=True, v=True)
         for network in client.networks.list(filters=_mine(lab.name)):
