@@ -54,9 +54,11 @@ options:
   validate:
     description:
       - Commands, each a list of arguments, in which C(%s) stands for the directory to check.
-      - A command passes with status 0, or with 124, which timeout(1) gives to one that runs on.
-      - In check mode a command whose program is not installed yet is left out. Its program is the
-        first argument that is an absolute path, or else the first one.
+      - A command passes with status 0.
+      - A command in which C(%p) appears, which stands for a free port, is a server on trial. It
+        passes as soon as it answers HTTP on that port of 127.0.0.1, be it with a refusal, and is
+        ended then. If it ends on its own, it is refused.
+      - In check mode a command whose program is not installed yet is left out.
     type: list
     elements: list
     default: []
@@ -89,14 +91,17 @@ import grp
 import os
 import re
 import shutil
+import socket
 import stat
+import subprocess
 import tempfile
+import time
 from pathlib import Path, PurePosixPath
 
 from ansible.module_utils.basic import AnsibleModule
 
-# The status of timeout(1) when it had to end its command.
-STILL_RUNNING = 124
+# How long a server on trial may take to answer, in seconds; they need a fraction of one.
+TRIAL_LIMIT = 30
 
 # Keys of YAML files whose values are secrets; `..._file` only names one.
 SECRET_VALUE = re.compile(
@@ -174,6 +179,46 @@ def replace_all(directory: Path, files: dict[str, str], mode: int, gid: int) -> 
         path.replace(target)
 
 
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Tell whether a server says anything to an HTTP request.
+
+    That it listens is not enough: servers read their web configuration after that.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def try_out(argv: list[str], port: int) -> str | None:
+    """Start a server, end it once it answers; return what it said if it ended before that."""
+    with tempfile.TemporaryFile() as output:
+        server = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            limit = time.monotonic() + TRIAL_LIMIT
+            while server.poll() is None and time.monotonic() < limit:
+                if answers(port):
+                    return None
+                time.sleep(0.02)
+        finally:
+            server.kill()
+            server.wait()
+        output.seek(0)
+        said = output.read().decode("utf-8", "replace")
+        return said or f"it did not answer within {TRIAL_LIMIT} s, and said nothing"
+
+
 def shown(content: str | None, is_secret: bool, age: str) -> str:
     """Return what a diff may show of a file's old or new content."""
     if content is None:
@@ -235,14 +280,18 @@ def main() -> None:
         if module.params["validate"]:
             stage(directory, Path(copy), wanted, removed)
         for command in module.params["validate"]:
-            program = next((word for word in command if word.startswith("/")), command[0])
-            if module.check_mode and shutil.which(program) is None:
+            if module.check_mode and shutil.which(command[0]) is None:
                 continue
-            argv = [argument.replace("%s", copy) for argument in command]
-            status, output, error = module.run_command(argv)
-            if status not in (0, STILL_RUNNING):
-                words = (output + error).replace(copy, str(directory)).strip()
-                name = os.path.basename(program)
+            port = free_port()
+            argv = [word.replace("%s", copy).replace("%p", str(port)) for word in command]
+            if any("%p" in word for word in command):
+                refusal = try_out(argv, port)
+            else:
+                status, output, error = module.run_command(argv)
+                refusal = output + error if status else None
+            if refusal is not None:
+                words = refusal.replace(copy, str(directory)).strip()
+                name = os.path.basename(command[0])
                 module.fail_json(msg=f"{name} refuses it, nothing was changed: {words}")
 
     pending = module.params["pending"]
