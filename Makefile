@@ -30,9 +30,9 @@ lint: .venv/ready ## Check style, types and Ansible's production profile
 	ansible-lint --offline
 	for script in files/reporters/*.sh; do sh -n "$$script" || exit 1; done
 
-unit: preflight .venv/ready ## Run the tests that need no node: lab, filters, modules, alert rules
+unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, filters, modules, alert rules
 	@python -m lab versions
-	pytest molecule/unit
+	pytest molecule/unit files/batch_job/tests
 
 # A run that was killed leaves nodes behind, and molecule believes that they are up; a state
 # directory of this run's own knows nothing of it.

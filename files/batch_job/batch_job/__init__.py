@@ -1,0 +1,1 @@
+"""Reports runs of batch jobs to Prometheus Pushgateway, and never harms the job."""

@@ -1,0 +1,66 @@
+"""What a systemd unit's control group has counted, on cgroup v1 and v2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+
+def memory_directory() -> Path | None:
+    """Return where the memory of this process's control group is counted, or None."""
+    try:
+        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    unified = None
+    for line in lines:
+        _number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return CGROUPS / "memory" / path.lstrip("/")
+        if not controllers:
+            unified = CGROUPS / path.lstrip("/")
+    return unified
+
+
+def unit() -> str:
+    """Return the name of the systemd unit that this process belongs to, or nothing."""
+    try:
+        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        # systemd's own hierarchy on v1, the only one on v2.
+        if line.split(":", 2)[1] in ("name=systemd", ""):
+            services = [part for part in line.split("/") if part.endswith(".service")]
+            if services:
+                return services[-1]
+    return ""
+
+
+def max_memory_bytes() -> int | None:
+    """Return the peak memory of this control group, page cache included, or None."""
+    for name in ("memory.peak", "memory.max_usage_in_bytes"):
+        text = _read(name)
+        if text.strip().isdigit():
+            return int(text)
+    return None
+
+
+def oom_kills() -> int:
+    """Return how many processes of this control group ran out of memory; systemd on v1 cannot."""
+    for line in (_read("memory.events") or _read("memory.oom_control")).splitlines():
+        name, _, count = line.partition(" ")
+        if name == "oom_kill":
+            return int(count)
+    return 0
+
+
+def _read(name: str) -> str:
+    """Return the text of a file about this control group's memory, or nothing."""
+    directory = memory_directory()
+    try:
+        return (directory / name).read_text(encoding="utf-8") if directory else ""
+    except OSError:
+        return ""

@@ -1,0 +1,184 @@
+"""The command line's arguments, with the environment's variables that stand for them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from batch_job.values import duration, instance_name, job_name
+
+USAGE = 64
+
+# Variables of the environment that stand for options; useful in CI.
+ENVIRONMENT = "BATCH_JOB_"
+METRICS_FILE = ENVIRONMENT + "METRICS"
+
+DESCRIPTION = """\
+Reports runs of batch jobs to Prometheus Pushgateway: that they started, how they ended, what they
+cost, and until when the next success must arrive. It never harms the job: whatever happens to a
+report, the job's streams, signals and exit status are its own. A report that cannot be delivered
+is kept and sent later.
+
+Gateways and the host's declared jobs are read from /etc/batch-job, if there is such a directory.
+"""
+EPILOG = """\
+examples:
+  batch-job run --job nightly --due-within 26h -- /usr/local/bin/nightly --all
+  batch-job run --job report --on-calendar 'Mon..Fri 06:00' --max-runtime 2h --lock -- make report
+  echo 'backup_size_bytes 4096' | batch-job push --job nightly
+  batch-job status
+
+`batch-job VERB --help` tells more.
+"""
+RUN_EPILOG = """\
+Everything after -- is the command and its arguments; no shell reads them. The exit status is the
+command's. It is 127 when there is no such command, 126 when it cannot be executed, 75 when --lock
+finds the job still running, and 64 when these arguments make no sense (then nothing was run).
+
+What the command writes into the file named by $BATCH_JOB_METRICS, in Prometheus' text format, is
+pushed along with its result.
+
+environment:
+  Each option for gateways can be given as a variable, such as BATCH_JOB_GATEWAY (several URLs,
+  separated by spaces), BATCH_JOB_PASSWORD_FILE or BATCH_JOB_INSTANCE.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the exit status of sysexits.h when the arguments make no sense."""
+
+    def error(self, message: str) -> Any:
+        """Print the usage and the error."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments, with `verb` and, for `run`, the `command` after the first `--`.
+
+    Raises SystemExit with status 64, after an error on stderr, when they make no sense.
+    """
+    words, command = list(words), []
+    if words[:1] == ["run"] and "--" in words:
+        separator = words.index("--")
+        words, command = words[:separator], words[separator + 1 :]
+    parser = all_verbs()
+    arguments = parser.parse_args(words)
+    if arguments.verb == "run" and not command:
+        parser.error("run: the command goes after --")
+    arguments.command = command
+    return arguments
+
+
+def all_verbs() -> Parser:
+    """Return the parser of all verbs."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    whole = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
+    verbs = whole.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    common = Parser(add_help=False)
+    where = common.add_argument_group("gateways")
+    for option, metavar, text in (
+        ("gateway", "URL", "a Pushgateway; may be repeated, each gets the report"),
+        ("ca-file", "FILE", "the private CA that signed the gateway's certificate"),
+        ("cert-file", "FILE", "client certificate"),
+        ("key-file", "FILE", "its key"),
+        ("username", "NAME", "user for basic authentication"),
+        ("password-file", "FILE", "file with the password"),
+        ("token-file", "FILE", "file with a bearer token"),
+    ):
+        default = os.environ.get(ENVIRONMENT + option.replace("-", "_").upper(), "")
+        if option == "gateway":
+            where.add_argument("--gateway", action="append", metavar=metavar, help=text)
+        else:
+            where.add_argument(f"--{option}", default=default, metavar=metavar, help=text)
+    where.add_argument(
+        "--config-directory",
+        type=Path,
+        default=Path(os.environ.get(ENVIRONMENT + "CONFIG_DIRECTORY", "/etc/batch-job")),
+        metavar="DIR",
+        help="gateways and declared jobs (default: /etc/batch-job)",
+    )
+    where.add_argument(
+        "--state-directory",
+        type=Path,
+        default=os.environ.get(ENVIRONMENT + "STATE_DIRECTORY"),
+        metavar="DIR",
+        help="kept reports and results (default: /var/lib/batch-job, or ~/.local/state/batch-job)",
+    )
+
+    group = Parser(add_help=False)
+    group.add_argument("--job", required=True, type=_type(job_name), help="the job's name")
+    group.add_argument(
+        "--instance",
+        type=_type(instance_name),
+        default=os.environ.get(ENVIRONMENT + "INSTANCE"),
+        help="the host (default: as configured, or this host's name); '' for jobs without one",
+    )
+
+    declared = Parser(add_help=False)
+    what = declared.add_argument_group("declaration (default: as in the inventory, if it is there)")
+    due = what.add_mutually_exclusive_group()
+    due.add_argument(
+        "--due-within",
+        type=_type(duration),
+        metavar="26h",
+        help="longest time between two successes",
+    )
+    due.add_argument("--on-calendar", metavar="EXPR", help="schedule, as in systemd.time(7)")
+    what.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
+    what.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
+    what.add_argument("--owner", help="who is told of failures")
+    what.add_argument("--severity", choices=("info", "warning", "critical"))
+    what.add_argument("--kind", help="what sort of job it is, such as backup")
+
+    def add(verb: str, text: str, *parents: Parser, epilog: str = "") -> Parser:
+        added: Parser = verbs.add_parser(
+            verb,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog,
+            parents=[*parents, common],
+            formatter_class=formatter,
+        )
+        added.set_defaults(verb=verb)
+        return added
+
+    added = add("run", "run a command and report it", group, declared, epilog=RUN_EPILOG)
+    added.add_argument("--lock", action="store_true", help="refuse to run twice at once")
+    added.usage = "batch-job run --job JOB [options] -- COMMAND [ARGUMENT ...]"
+    add("start", "report a start, in ExecStartPre= of a unit", group, declared)
+    add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
+    added = add("register", "tell gateways until when a job must succeed", declared)
+    which = added.add_mutually_exclusive_group(required=True)
+    which.add_argument("--job", type=_type(job_name), help="the job's name")
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="all jobs declared on this host; forgets those that are declared no longer",
+    )
+    added.add_argument("--instance", type=_type(instance_name), help="the host")
+    added.add_argument("--dry-run", action="store_true", help="only tell what would change")
+    added = add("push", "add metrics from standard input to a job's", group)
+    added.add_argument("--replace", action="store_true", help="replace the job's metrics instead")
+    add("delete", "delete a job's metrics from the gateways", group)
+    add("flush", "send the reports that are kept")
+    add("status", "show this host's jobs and the reports that are kept")
+    add("check", "check the configuration and the declared jobs")
+    return whole
+
+
+def _type(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a check that tells argparse why it refuses a text."""
+
+    def checked(text: str) -> Any:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked

@@ -1,0 +1,335 @@
+"""The command line: arguments, environment and exit statuses.
+
+Nothing that costs time is imported before a job of `run` has started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batch_job import runner
+from batch_job.arguments import ENVIRONMENT, METRICS_FILE, parse
+from batch_job.runner import print_error
+from batch_job.values import MisuseError
+
+if TYPE_CHECKING:
+    import threading
+
+    from batch_job.config import Job
+    from batch_job.reporter import Host, Reporter
+
+# As in sysexits.h.
+BAD_DATA = 65
+SOFTWARE = 70
+LATER = 75
+NO_PERMISSION = 77
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit status."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return VERBS[arguments.verb](arguments)
+    except BrokenPipeError:
+        return 0
+    except MisuseError as error:
+        print_error(str(error))
+        return error.status
+    except Exception as error:
+        print_error(f"{type(error).__name__}: {error}")
+        return SOFTWARE
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a command and report it; the exit status is the command's."""
+    own_metrics = Path(os.environ.get(METRICS_FILE) or _temporary_name())
+    lock = _lock(arguments) if arguments.lock else None
+    if lock is BUSY:
+        print_error(f"{arguments.job}: it is still running, this run is left out")
+        return LATER
+    reporters: list[Reporter] = []
+    threads: list[threading.Thread] = []
+
+    def report_start(moment: float) -> None:
+        with _told():
+            reporters.append(_reporter(arguments))
+            reporters[0].started({"started": moment})
+
+    def when_started(moment: float) -> None:
+        import threading
+
+        # What this imports takes long enough to spoil the duration of a short job.
+        thread = threading.Thread(target=report_start, args=(moment,))
+        thread.start()
+        threads.append(thread)
+
+    done = runner.run(
+        arguments.command,
+        {**os.environ, METRICS_FILE: str(own_metrics)},
+        arguments.max_runtime or _declared_max_runtime(arguments),
+        when_started,
+    )
+    with _told():
+        for thread in threads:
+            thread.join()
+        for reporter in reporters:
+            reporter.ended(done.outcome, own_metrics)
+        if METRICS_FILE not in os.environ:
+            own_metrics.unlink(missing_ok=True)
+    return runner.end_as(done)
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Report the start of a unit's run."""
+    from batch_job import unit
+
+    reporter = _reporter(arguments)
+    reporter.started(unit.started())
+    reporter.finish()
+    return 0
+
+
+def finish(arguments: argparse.Namespace) -> int:
+    """Report the end of a unit's run."""
+    from batch_job import unit
+
+    reporter = _reporter(arguments)
+    outcome = unit.ended(os.environ, reporter.memory())
+    if outcome is not None:
+        own_metrics = os.environ.get(METRICS_FILE)
+        reporter.ended(outcome, Path(own_metrics) if own_metrics else None)
+    return 0
+
+
+def register(arguments: argparse.Namespace) -> int:
+    """Tell the gateways of jobs, what they do not know yet."""
+    from batch_job.config import declared_jobs
+    from batch_job.gateway import CredentialsError, RejectedError
+    from batch_job.reporter import forget_undeclared
+    from batch_job.reporter import register as tell_gateways
+
+    host = _host(arguments)
+    gone: list[str] = []
+    if arguments.all:
+        jobs = list(declared_jobs(arguments.config_directory).values())
+        gone = forget_undeclared(host, [job.name for job in jobs], arguments.dry_run)
+    else:
+        jobs = [_job(arguments)]
+    done = tell_gateways(host, jobs, arguments.dry_run)
+    for line in [*gone, *done.changes]:
+        print(line)
+    for error in done.errors:
+        print_error(str(error))
+    if not done.errors:
+        if not gone and not done.changes:
+            print("nothing changed")
+        return 0
+    if any(isinstance(error, CredentialsError) for error in done.errors):
+        return NO_PERMISSION
+    return BAD_DATA if any(isinstance(each, RejectedError) for each in done.errors) else LATER
+
+
+def push(arguments: argparse.Namespace) -> int:
+    """Push metrics from standard input; all of them or, when one line is bad, none."""
+    from batch_job import metrics
+    from batch_job.gateway import RejectedError
+
+    own = metrics.check_own(sys.stdin.read())
+    for problem in own.problems:
+        print_error(f"{problem}; nothing is pushed".replace(" is left out", ""))
+    if own.problems:
+        return BAD_DATA
+    host = _host(arguments)
+    errors = host.send(arguments.job, own.families, arguments.replace).finish()
+    return BAD_DATA if any(isinstance(error, RejectedError) for error in errors) else 0
+
+
+def delete(arguments: argparse.Namespace) -> int:
+    """Delete a job's group, and what this host keeps and remembers of it."""
+    from batch_job import gateway as network
+
+    host = _host(arguments)
+    group = host.group(arguments.job)
+    host.spool.forget_group(group)
+    host.state.forget(arguments.job)
+    status = 0
+    for gateway in host.gateways:
+        try:
+            network.delete(gateway, group)
+        except network.GatewayError as error:
+            print_error(f"{arguments.job}: {error}")
+            status = LATER
+    return status
+
+
+def flush(arguments: argparse.Namespace) -> int:
+    """Send what is kept."""
+    from batch_job import delivery
+
+    host = _host(arguments)
+    delivered = delivery.flush(host.gateways, host.spool)
+    urls = {gateway.url for gateway in host.gateways}
+    waiting = [kept for kept in host.spool.kept() if kept.url in urls]
+    if delivered or waiting:
+        print(f"{delivered} kept reports delivered, {len(waiting)} wait")
+    return LATER if waiting else 0
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Print the table of this host's jobs."""
+    from batch_job import status as shown
+    from batch_job.config import declared_jobs
+
+    host = _host(arguments, needs_gateway=False)
+    declared = list(declared_jobs(arguments.config_directory))
+    print(shown.table(declared, host.state, host.spool.kept(), time.time()))
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Check everything that can be checked without a gateway."""
+    from batch_job.config import ConfigError, declared_jobs, load
+    from batch_job.schedule import ScheduleError, deadlines
+
+    gateways = load(arguments.config_directory).gateways
+    jobs = declared_jobs(arguments.config_directory)
+    try:
+        deadlines([job.schedule for job in jobs.values()], time.time())
+    except ScheduleError as error:
+        raise ConfigError(str(error)) from error
+    print(f"{len(gateways)} gateways, {len(jobs)} declared jobs: fine")
+    return 0
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    verb.__name__: verb
+    for verb in (run, start, finish, register, push, delete, flush, status, check)
+}
+
+
+def _reporter(arguments: argparse.Namespace) -> Reporter:
+    """Return the reporter of the job that the arguments name. Raises ConfigError."""
+    from batch_job.reporter import Reporter
+
+    return Reporter(_host(arguments), _job(arguments))
+
+
+def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
+    """Return gateways, instance and directories by options, else environment, else file.
+
+    Raises ConfigError.
+    """
+    from batch_job.config import ConfigError, Gateway, check_gateway, load
+    from batch_job.reporter import Host
+    from batch_job.spool import Spool
+    from batch_job.state import State
+
+    config = load(arguments.config_directory)
+    gateways = config.gateways
+    urls = arguments.gateway or os.environ.get(ENVIRONMENT + "GATEWAY", "").split()
+    if urls:
+        credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
+        gateways = tuple(Gateway(url, **credentials) for url in urls)
+    if needs_gateway and not gateways:
+        raise ConfigError(
+            f"no gateway is configured: --gateway URL, {ENVIRONMENT}GATEWAY, "
+            f"or {arguments.config_directory}/config.json"
+        )
+    for gateway in gateways:
+        try:
+            check_gateway(gateway)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    instance = getattr(arguments, "instance", None)
+    directory = _state_directory(arguments)
+    return Host(
+        config.instance if instance is None else instance,
+        gateways,
+        Spool(directory / "spool"),
+        State(directory),
+    )
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    """Return the job as it was declared, or else as the arguments say. Raises ConfigError."""
+    from batch_job.config import declared_job
+
+    job = declared_job(arguments.config_directory, arguments.job)
+    schedule = job.schedule
+    if arguments.due_within:
+        schedule = schedule._replace(on_calendar=None, timezone=None, max_age=arguments.due_within)
+    if arguments.on_calendar:
+        schedule = schedule._replace(on_calendar=arguments.on_calendar, timezone=None)
+    said = {name: getattr(arguments, name) for name in ("grace", "max_runtime")}
+    schedule = schedule._replace(**{name: value for name, value in said.items() if value})
+    said = {name: getattr(arguments, name) for name in ("owner", "severity", "kind")}
+    return job._replace(
+        schedule=schedule, **{name: text for name, text in said.items() if text is not None}
+    )
+
+
+def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
+    """Return how long the job may run as it was declared; cheap when it was not."""
+    if not (arguments.config_directory / "jobs" / f"{arguments.job}.json").exists():
+        return None
+    from batch_job.config import declared_job
+
+    with _told():
+        return declared_job(arguments.config_directory, arguments.job).schedule.max_runtime
+    return None
+
+
+def _state_directory(arguments: argparse.Namespace) -> Path:
+    """Return where reports are kept and results remembered."""
+    from batch_job.state import default_directory
+
+    return Path(arguments.state_directory or default_directory())
+
+
+def _temporary_name() -> str:
+    """Return a path for the job's own metrics, in a directory that anybody may write to.
+
+    The name is never reused, and whoever plants a link there gains nothing: it is not followed.
+    """
+    directory = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    return f"{directory}/batch-job-{os.getpid()}-{time.time_ns()}.prom"
+
+
+BUSY = -1
+
+
+def _lock(arguments: argparse.Namespace) -> int | None:
+    """Take the job's lock for as long as this process lives; BUSY when another one has it.
+
+    A lock that cannot be made is told, and the job runs without it.
+    """
+    import fcntl
+
+    path = _state_directory(arguments) / "locks" / f"{arguments.job}.lock"
+    with _told():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return BUSY
+        return handle
+    return None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell an error in one line, and go on."""
+    try:
+        yield
+    except MisuseError as error:
+        print_error(str(error))
+    except Exception as error:
+        print_error(f"{type(error).__name__}: {error}")

@@ -1,0 +1,250 @@
+"""The metric contract: what is pushed of a run, and what of the job's own metrics may go along."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from batch_job.config import Job
+from batch_job.outcome import SUCCESS, Outcome
+from batch_job.values import spoken
+
+PREFIX = "batch_job_"
+# Names that Pushgateway gives its own values.
+RESERVED = ("push_time_seconds", "push_failure_time_seconds")
+# Labels that Pushgateway takes from the group, whatever the line says.
+GROUPING_LABELS = ("job", "instance")
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+# Bytes; a job that writes more than this has mistaken the file for a log.
+OWN_LIMIT = 1 << 20
+
+HELP = {
+    "info": "Always 1; the labels are the job's declaration.",
+    "last_start_timestamp_seconds": "When the latest run started.",
+    "last_completion_timestamp_seconds": "When the latest run ended.",
+    "last_success_timestamp_seconds": "When the latest successful run ended.",
+    "last_exit_code": "Exit code of the latest run, 128+N for signal N; 0 for a success.",
+    "last_result": "Always 1; the label is the result of the latest run.",
+    "last_duration_seconds": "How long the latest run took.",
+    "last_cpu_seconds": "CPU time, user and system, of the latest run.",
+    "last_max_rss_bytes": "Peak memory of the latest run: of its unit under systemd, page cache "
+    "included, else of its largest process.",
+    "deadline_timestamp_seconds": "A success must arrive before this.",
+    "max_runtime_seconds": "A run longer than this is stuck; +Inf when no limit was declared.",
+    "grace_seconds": "How late after its allowed runtime a success may be.",
+    "report_delay_seconds": "How long the latest report waited until it could be delivered.",
+}
+
+
+class Families:
+    """Metric families as something that prometheus_client can expose and push."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        """Hold the families."""
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        return iter(self._families)
+
+
+class OwnMetrics(NamedTuple):
+    """A job's own metrics that may be pushed, and a sentence for each line that may not."""
+
+    families: list[Metric]
+    problems: list[str]
+
+
+def gauge(name: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
+    """Return a family of the contract with one sample."""
+    labels = labels or {}
+    family = GaugeMetricFamily(PREFIX + name, HELP[name], labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family
+
+
+def declaration(job: Job) -> list[Metric]:
+    """Return what goes along with every push."""
+    schedule = job.schedule
+    if schedule.on_calendar:
+        when = schedule.expression
+    else:
+        when = f"within {spoken(schedule.max_age, words=4)}" if schedule.max_age else ""
+    labels = {
+        "owner": job.owner,
+        "severity": job.severity,
+        "kind": job.kind,
+        "schedule": when,
+    }
+    return [
+        gauge("info", 1, labels),
+        gauge("max_runtime_seconds", schedule.max_runtime or math.inf),
+        gauge("grace_seconds", schedule.grace),
+    ]
+
+
+def start(job: Job, started: float) -> list[Metric]:
+    """Return the report of a start; it is added to what is known of the job."""
+    return [*declaration(job), gauge("last_start_timestamp_seconds", started)]
+
+
+def end(job: Job, outcome: Outcome, deadline: float | None) -> list[Metric]:
+    """Return the report of an end: complete for a success, to be added for a failure."""
+    families = [
+        *start(job, outcome.started),
+        gauge("last_completion_timestamp_seconds", outcome.ended),
+        gauge("last_exit_code", outcome.exit_code),
+        gauge("last_result", 1, {"result": outcome.result}),
+        gauge("last_duration_seconds", outcome.duration_seconds),
+    ]
+    if outcome.cpu_seconds is not None:
+        families.append(gauge("last_cpu_seconds", outcome.cpu_seconds))
+    if outcome.max_rss_bytes is not None:
+        families.append(gauge("last_max_rss_bytes", outcome.max_rss_bytes))
+    if outcome.result == SUCCESS:
+        families.append(gauge("last_success_timestamp_seconds", outcome.ended))
+        if deadline is not None:
+            families.append(gauge("deadline_timestamp_seconds", deadline))
+    return families
+
+
+def merge(older: Iterable[Metric], newer: Iterable[Metric]) -> list[Metric]:
+    """Return the families of both; of one that both have, the newer one, as POST does."""
+    return list({family.name: family for family in [*older, *newer]}.values())
+
+
+def without_own(families: Iterable[Metric]) -> list[Metric]:
+    """Return the families of the contract alone."""
+    return [family for family in families if family.name.startswith(PREFIX)]
+
+
+def render(families: Iterable[Metric]) -> str:
+    """Return families in the text format."""
+    return generate_latest(Families(families)).decode()
+
+
+def parse(text: str) -> list[Metric]:
+    """Return the families of a text that `render` made."""
+    return list(text_string_to_metric_families(text))
+
+
+def read_own(path: Path) -> OwnMetrics:
+    """Return the metrics that a job wrote; none when it wrote no file.
+
+    The reporter may be root and the job not, so only a plain file that is no link is read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return OwnMetrics([], [])
+    except OSError as error:
+        return OwnMetrics([], [f"{path}: {error.strerror}"])
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return OwnMetrics([], [f"{path}: not a plain file"])
+        content = file.read(OWN_LIMIT + 1)
+    if len(content) > OWN_LIMIT:
+        return OwnMetrics([], [f"{path}: larger than {OWN_LIMIT} bytes"])
+    found = check_own(content.decode("utf-8", "replace"))
+    return OwnMetrics(found.families, [f"{path}, {problem}" for problem in found.problems])
+
+
+def check_own(text: str) -> OwnMetrics:
+    """Return what of a text in the text format Pushgateway will take.
+
+    A line that it would refuse, and the whole push with it, is left out and told.
+    """
+    kept: dict[str, list[str]] = {}
+    types: dict[str, str] = {}
+    seen = set()
+    problems = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            if line.lstrip().startswith("#"):
+                words = line.split(None, 3)
+                if len(words) > 2 and words[0] == "#" and words[1] in ("TYPE", "HELP"):
+                    _check_name(words[2])
+                    if words[1] == "TYPE":
+                        _check_type(words, types)
+                    kept.setdefault(words[2], []).append(line)
+            elif line.strip():
+                name, labels = _check_sample(line)
+                if (name, labels) in seen:
+                    raise ValueError("the same series once more")
+                seen.add((name, labels))
+                kept.setdefault(_family(name, types), []).append(line)
+        except ValueError as error:
+            problems.append(f"line {number} is left out: {error}")
+    # Lines of one family belong together, comments first.
+    families = []
+    for lines in kept.values():
+        lines.sort(key=lambda line: not line.lstrip().startswith("#"))
+        families += [each for each in parse("\n".join(lines) + "\n") if each.samples]
+    return OwnMetrics([_as_written(each) for each in families], problems)
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError unless a job may use a metric name."""
+    if not METRIC_NAME.match(name):
+        raise ValueError(f"{name[:80]!r} is not a metric name")
+    if name.startswith(PREFIX) or name in RESERVED:
+        raise ValueError(f"{name} is not the job's to set")
+
+
+def _check_type(words: list[str], types: dict[str, str]) -> None:
+    """Remember a TYPE line. Raises ValueError for one that cannot be."""
+    kind = words[3].strip() if len(words) > 3 else ""
+    if kind not in ("counter", "gauge", "histogram", "summary", "untyped"):
+        raise ValueError(f"{kind[:80]!r} is not a type")
+    if words[2] in types:
+        raise ValueError(f"the type of {words[2]} once more")
+    types[words[2]] = kind
+
+
+def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return name and labels of a sample line. Raises ValueError."""
+    try:
+        samples = [each for family in parse(line + "\n") for each in family.samples]
+    except (ValueError, IndexError, KeyError) as error:
+        raise ValueError(f"not a metric line ({error})") from None
+    if len(samples) != 1:
+        raise ValueError("not a metric line")
+    sample = samples[0]
+    _check_name(sample.name)
+    for label in sample.labels:
+        if not LABEL_NAME.match(label) or label.startswith("__"):
+            raise ValueError(f"{label[:80]!r} is not a label name")
+        if label in GROUPING_LABELS:
+            raise ValueError(f"the label {label} is the group's")
+    if sample.timestamp is not None:
+        raise ValueError("Pushgateway takes no timestamps")
+    return sample.name, tuple(sorted(sample.labels.items()))
+
+
+def _family(name: str, types: Mapping[str, str]) -> str:
+    """Return the family to which a sample belongs, by the TYPE lines above it."""
+    for suffix in ("_bucket", "_sum", "_count"):
+        base = name[: -len(suffix)]
+        if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
+            return base
+    return name
+
+
+def _as_written(family: Metric) -> Metric:
+    """Return a family that the client library will render with the name the job gave it.
+
+    It would call a counter `x` without the suffix `x_total`, and so take its type away.
+    """
+    if family.type == "counter" and family.samples[0].name == family.name:
+        family.type = "gauge"
+    return family

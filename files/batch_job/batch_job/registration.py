@@ -1,0 +1,64 @@
+"""What a gateway must be told of a job before it runs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from prometheus_client.metrics_core import Metric
+
+from batch_job import metrics
+from batch_job.config import Job
+
+INFO = metrics.PREFIX + "info"
+DEADLINE = metrics.PREFIX + "deadline_timestamp_seconds"
+
+
+class Registration(NamedTuple):
+    """What to add to a job's group; nothing when the gateway knows it all."""
+
+    families: list[Metric]
+    sets_deadline: bool
+
+
+def registration(job: Job, deadline: float | None, known: dict[str, Any]) -> Registration:
+    """Compare a declaration with what a gateway's API tells of the group.
+
+    A job whose schedule did not change keeps its deadline: what is overdue stays overdue.
+    """
+    declared = metrics.declaration(job)
+    changed = [family for family in declared if _told(family) != _known(known, family.name)]
+    same_schedule = all(
+        family.name == INFO and _schedule(_told(family)) == _schedule(_known(known, family.name))
+        for family in changed
+    )
+    if deadline is None or (same_schedule and DEADLINE in known):
+        return Registration(changed, False)
+    return Registration([*declared, metrics.gauge("deadline_timestamp_seconds", deadline)], True)
+
+
+Samples = list[tuple[dict[str, str], float]]
+
+
+def _told(family: Metric) -> Samples:
+    """Return labels and values of a family that would be pushed."""
+    return [(dict(sample.labels), float(sample.value)) for sample in family.samples]
+
+
+def _known(known: dict[str, Any], name: str) -> Samples:
+    """Return labels and values of a family that the API told, without those of the group."""
+    return [
+        (
+            {
+                label: value
+                for label, value in sample["labels"].items()
+                if label not in metrics.GROUPING_LABELS
+            },
+            float(sample["value"]),
+        )
+        for sample in known.get(name, {}).get("metrics", [])
+    ]
+
+
+def _schedule(samples: Samples) -> str:
+    """Return the schedule that a job's info names."""
+    return samples[0][0].get("schedule", "") if samples else ""

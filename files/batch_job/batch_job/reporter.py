@@ -1,0 +1,200 @@
+"""Reports the runs of one job: what is said when, and what is remembered of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prometheus_client.metrics_core import Metric
+
+from batch_job import gateway as network
+from batch_job import metrics
+from batch_job.config import Gateway, Job
+from batch_job.delivery import Delivery, flush
+from batch_job.gateway import GatewayError, Group, RejectedError
+from batch_job.outcome import SUCCESS, Outcome
+from batch_job.registration import DEADLINE, registration
+from batch_job.runner import print_error
+from batch_job.schedule import ScheduleError, deadlines
+from batch_job.spool import Report, Spool
+from batch_job.state import State
+
+Tell = Callable[[str], None]
+
+
+class Host(NamedTuple):
+    """What is the same for all jobs of a host."""
+
+    instance: str
+    gateways: Sequence[Gateway]
+    spool: Spool
+    state: State
+    tell: Tell = print_error
+
+    def group(self, job: str) -> Group:
+        """Return the group of a job."""
+        return Group(job, self.instance)
+
+    def send(self, job: str, families: Sequence[Metric], replace: bool) -> Delivery:
+        """Start to send a report to all gateways."""
+        report = Report(self.group(job), list(families), replace, time.time())
+        return Delivery(report, self.gateways, self.spool, tell=self.tell)
+
+
+class Reporter:
+    """Reports the runs of one job."""
+
+    def __init__(self, host: Host, job: Job) -> None:
+        """Remember both; nothing is sent yet."""
+        self._host = host
+        self._job = job
+        self._delivery: Delivery | None = None
+
+    def started(self, memory: dict[str, Any]) -> None:
+        """Start to send the report of a start. `memory` has `started`, in Unix seconds."""
+        self._remember(**memory)
+        families = metrics.start(self._job, memory["started"])
+        self._delivery = self._host.send(self._job.name, families, replace=False)
+
+    def finish(self) -> None:
+        """Wait until the report of the start has arrived or is kept."""
+        if self._delivery is not None:
+            self._delivery.finish()
+            self._delivery = None
+
+    def memory(self) -> dict[str, Any]:
+        """Return what `started` was given, in this process or in an earlier one."""
+        return self._host.state.read(self._job.name)
+
+    def ended(self, outcome: Outcome, own_metrics: Path | None) -> None:
+        """Send the report of an end with the job's own metrics."""
+        own = metrics.read_own(own_metrics) if own_metrics else metrics.OwnMetrics([], [])
+        for problem in own.problems:
+            self._host.tell(f"{self._job.name}: {problem}")
+        is_success = outcome.result == SUCCESS
+        due = self._deadline(outcome.ended) if is_success else None
+        families = [*metrics.end(self._job, outcome, due), *own.families]
+        self.finish()
+        # A success that knows no deadline must not take the one that stands.
+        has_deadline = due is not None or self._job.schedule.is_empty
+        replace = is_success and has_deadline
+        delivery = self._host.send(self._job.name, families, replace)
+        memory: dict[str, Any] = {
+            "ended": outcome.ended,
+            "result": outcome.result,
+            "exit_code": outcome.exit_code,
+        }
+        self._remember(**memory, **({"deadline": due} if due is not None else {}))
+        delivery.finish()
+
+    def _deadline(self, after: float) -> float | None:
+        """Return when the next success is due; a schedule that means nothing is told."""
+        try:
+            return deadlines([self._job.schedule], after)[0]
+        except ScheduleError as error:
+            self._host.tell(f"{self._job.name}: {error}; its next deadline is unknown")
+            return None
+
+    def _remember(self, **memory: Any) -> None:
+        """Note what `batch-job status` shows; a full disk costs the note alone."""
+        try:
+            self._host.state.update(self._job.name, **memory)
+        except OSError as error:
+            self._host.tell(f"{self._job.name}: {error}")
+
+
+class Registered(NamedTuple):
+    """What `register` did: a line for each change, and the gateways that could not be told."""
+
+    changes: list[str]
+    errors: list[GatewayError]
+
+
+def register(host: Host, jobs: Sequence[Job], dry_run: bool) -> Registered:
+    """Tell every gateway of the jobs: what it does not know, and that only.
+
+    What a gateway does not take is kept for it. Raises ScheduleError before anything is told,
+    and OSError.
+    """
+    due = dict(zip(jobs, deadlines([job.schedule for job in jobs], time.time())))
+    done = Registered([], [])
+    for gateway in host.gateways:
+        try:
+            if not dry_run:
+                flush([gateway], host.spool, tell=host.tell)
+            known = network.groups(gateway)
+        except GatewayError as error:
+            done.errors.append(error)
+            known = None
+        for job in jobs:
+            _register(host, gateway, job, due[job], known, done, dry_run)
+    return done
+
+
+def _register(
+    host: Host,
+    gateway: Gateway,
+    job: Job,
+    due: float | None,
+    known: dict[Group, dict[str, Any]] | None,
+    done: Registered,
+    dry_run: bool,
+) -> None:
+    """Tell one gateway of one job, or keep it if the gateway does not answer."""
+    group = host.group(job.name)
+    before = known.get(group, {}) if known is not None else {}
+    new = registration(job, due, before)
+    if not dry_run:
+        stands = due if new.sets_deadline else _value(before, DEADLINE)
+        memory = {"declared": True, **({} if stands is None else {"deadline": stands})}
+        if memory.items() - host.state.read(job.name).items():
+            host.state.update(job.name, **memory)
+    if not new.families:
+        return
+    report = Report(group, new.families, False, time.time())
+    if known is None:
+        if not dry_run:
+            host.spool.keep(gateway.url, report)
+        return
+    if not dry_run:
+        try:
+            network.push(gateway, group, new.families, replace=False)
+        except RejectedError as error:
+            done.errors.append(error)
+            return
+        except GatewayError as error:
+            done.errors.append(error)
+            host.spool.keep(gateway.url, report)
+            return
+    when = f", due {_clock(due)}" if new.sets_deadline and due is not None else ""
+    done.changes.append(f"{job.name}: registered at {gateway.url}{when}")
+
+
+def forget_undeclared(host: Host, declared: Sequence[str], dry_run: bool) -> list[str]:
+    """Forget jobs that were declared once, with what is kept of them; return a line for each.
+
+    Their groups stay at the gateways. Raises OSError.
+    """
+    gone = [
+        name
+        for name in host.state.jobs()
+        if name not in declared and host.state.read(name).get("declared")
+    ]
+    for name in gone:
+        if not dry_run:
+            host.spool.forget_group(host.group(name))
+            host.state.forget(name)
+    return [f"{name}: forgotten, it is declared no longer" for name in gone]
+
+
+def _value(group: dict[str, Any], name: str) -> float | None:
+    """Return the value of a metric in the shape of Pushgateway's API, if it is there."""
+    samples = group.get(name, {}).get("metrics", [])
+    return float(samples[0]["value"]) if samples else None
+
+
+def _clock(moment: float) -> str:
+    """Return a Unix time for people, in the host's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

@@ -1,0 +1,159 @@
+"""Runs a command as if nobody was in between: its streams, its signals, its exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from batch_job import accounting
+from batch_job.outcome import (
+    EXIT_CODE,
+    OOM_KILL,
+    SIGNAL,
+    SIGNALLED,
+    START_FAILED,
+    SUCCESS,
+    TIMED_OUT,
+    TIMEOUT,
+    Outcome,
+)
+
+FORWARDED = {
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+}
+# Seconds between SIGTERM and SIGKILL to a command that runs too long.
+PATIENCE = 10.0
+# What a shell says of a command that it cannot start.
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+class Run(NamedTuple):
+    """A run that has ended, and the signal that ended it, if one did."""
+
+    outcome: Outcome
+    ended_by: signal.Signals | None = None
+
+
+def run(
+    argv: list[str],
+    environment: Mapping[str, str],
+    max_runtime: float | None,
+    when_started: Callable[[float], None],
+) -> Run:
+    """Run a command to its end; `when_started` is called meanwhile with the time of its start.
+
+    INT, TERM, HUP, QUIT, USR1 and USR2 are passed on. A command that runs longer than
+    `max_runtime` seconds gets TERM, and KILL ten seconds later, together with what it started.
+    """
+    watched = FORWARDED | {signal.SIGCHLD}
+    # Blocked before the command starts and taken one by one below: none is lost or comes twice.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A group of its own lets us end what the command started, but it must not lose a terminal.
+    own_group = max_runtime is not None and not any(map(os.isatty, (0, 1, 2)))
+    group: dict[str, Any] = {"setpgroup": 0} if own_group else {}
+    started, clock = time.time(), time.monotonic()
+    kills_before = accounting.oom_kills()
+    try:
+        pid = os.posix_spawnp(
+            argv[0],
+            argv,
+            environment,
+            setsigmask=before,
+            # Python ignores these two; the command should not.
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            **group,
+        )
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        print_error(f"{argv[0]}: {error.strerror}")
+        when_started(started)
+        code = NOT_FOUND if missing else NOT_EXECUTABLE
+        return Run(Outcome(started, time.time(), 0.0, START_FAILED, code))
+    when_started(started)
+    status, usage, timed_out = _wait(pid, watched, clock, max_runtime, own_group)
+    ended, duration = time.time(), time.monotonic() - clock
+
+    ended_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+    code = SIGNALLED + ended_by if ended_by else os.WEXITSTATUS(status)
+    if timed_out:
+        result = TIMEOUT
+        code = code or TIMED_OUT
+    elif ended_by is signal.SIGKILL and accounting.oom_kills() > kills_before:
+        result = OOM_KILL
+    elif ended_by:
+        result = SIGNAL
+    else:
+        result = EXIT_CODE if code else SUCCESS
+    cpu = usage.ru_utime + usage.ru_stime
+    # The kernel counts kibibytes.
+    outcome = Outcome(started, ended, duration, result, code, cpu, usage.ru_maxrss * 1024)
+    return Run(outcome, ended_by)
+
+
+def _wait(
+    pid: int,
+    watched: set[signal.Signals],
+    clock: float,
+    max_runtime: float | None,
+    own_group: bool,
+) -> tuple[int, resource.struct_rusage, bool]:
+    """Pass signals on until the command has ended; return status, usage, whether it was ended."""
+    send = os.killpg if own_group else os.kill
+    limit = None if max_runtime is None else clock + max_runtime
+    timed_out = False
+    while True:
+        info: signal.struct_siginfo | None
+        if limit is None:
+            info = signal.sigwaitinfo(watched)
+        else:
+            info = signal.sigtimedwait(watched, max(0.0, limit - time.monotonic()))
+        if info is None:
+            send(pid, signal.SIGKILL if timed_out else signal.SIGTERM)
+            timed_out = True
+            limit = time.monotonic() + PATIENCE
+        elif info.si_signo != signal.SIGCHLD:
+            # A terminal sends its signals to the command, too, unless that has its own group.
+            if own_group or info.si_code <= 0:
+                os.kill(pid, info.si_signo)
+        else:
+            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            if ended:
+                if timed_out and own_group:
+                    _kill_rest(pid)
+                return status, usage, timed_out
+
+
+def _kill_rest(group: int) -> None:
+    """End what a command that ran too long has left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def end_as(run: Run) -> int:
+    """Return the status to exit with, or end this process as the command was ended."""
+    if run.ended_by:
+        # No second core dump beside the command's own.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if run.ended_by != signal.SIGKILL:
+            signal.signal(run.ended_by, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {run.ended_by})
+        os.kill(os.getpid(), run.ended_by)
+    return run.outcome.exit_code
+
+
+def print_error(message: str) -> None:
+    """Tell something on stderr in one line; a closed stderr harms nobody."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"batch-job: {' '.join(message.split())}\n".encode())

@@ -1,0 +1,115 @@
+"""When a job's next success is due, by systemd's own calendar code."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from batch_job.values import MisuseError, duration
+
+# Seconds; it needs milliseconds.
+CALENDAR_LIMIT = 10
+DEFAULT_GRACE = "30min"
+
+
+class ScheduleError(MisuseError):
+    """A calendar expression that systemd does not understand, or no systemd to ask."""
+
+
+class Schedule(NamedTuple):
+    """When a job runs and how late its success may be. All durations are in seconds.
+
+    With `on_calendar`, the next success is due `randomized_delay + max_runtime + grace` after the
+    next scheduled start; else `max_age` after the last one; with neither it is never due.
+    """
+
+    on_calendar: str | None = None
+    timezone: str | None = None
+    randomized_delay: int = 0
+    max_runtime: int | None = None
+    grace: int = duration(DEFAULT_GRACE)
+    max_age: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a success is never due."""
+        return not self.on_calendar and not self.max_age
+
+    @property
+    def expression(self) -> str:
+        """The calendar expression with its time zone, as in `OnCalendar=`; empty without one."""
+        return " ".join(word for word in (self.on_calendar, self.timezone) if word)
+
+    @property
+    def allowance(self) -> int:
+        """How long after its scheduled start a success may arrive."""
+        return self.randomized_delay + (self.max_runtime or 0) + self.grace
+
+
+def deadlines(schedules: Sequence[Schedule], after: float) -> list[float | None]:
+    """Return for each schedule when a success is due, in Unix seconds, or None for never.
+
+    Raises ScheduleError; see `next_starts`.
+    """
+    expressions = [each.expression for each in schedules if each.on_calendar]
+    starts = dict(zip(expressions, next_starts(expressions, after)))
+    found: list[float | None] = []
+    for each in schedules:
+        if each.on_calendar:
+            found.append(starts[each.expression] + each.allowance)
+        else:
+            found.append(after + each.max_age if each.max_age else None)
+    return found
+
+
+def next_starts(expressions: Sequence[str], after: float) -> list[float]:
+    """Return when each `OnCalendar=` expression elapses next after a time, in Unix seconds.
+
+    Expressions without a time zone are in the host's. Raises ScheduleError that names every
+    expression which is not one or which never elapses again, or tells that systemd is missing.
+    """
+    if not expressions:
+        return []
+    # With more than one iteration, it would not print the blocks that `_parse` expects.
+    command = ["systemd-analyze", "calendar", f"--base-time=@{int(after)}", *expressions]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=CALENDAR_LIMIT,
+            check=False,
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"},
+        )
+    except FileNotFoundError:
+        raise ScheduleError(
+            "a calendar needs systemd-analyze, which this host does not have; "
+            "say --due-within instead"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ScheduleError(f"systemd-analyze took more than {CALENDAR_LIMIT} s") from None
+    if done.returncode:
+        raise ScheduleError(done.stderr.strip().replace("\n", "; "))
+    starts = [_parse(block) for block in done.stdout.strip().split("\n\n")]
+    never = [text for text, start in zip(expressions, starts) if start is None]
+    if never or len(starts) != len(expressions):
+        raise ScheduleError(f"never elapses again: {', '.join(never)}")
+    return [start for start in starts if start is not None]
+
+
+def _parse(block: str) -> float | None:
+    """Return the time of one block of `systemd-analyze calendar`, or None for never."""
+    fields = {}
+    for line in block.splitlines():
+        name, _, value = line.partition(": ")
+        fields[name.strip()] = value.strip()
+    # `(in UTC)` is there unless the host's time zone is UTC.
+    text = fields.get("(in UTC)") or fields.get("Next elapse", "never")
+    if text == "never":
+        return None
+    _weekday, day, clock, _utc = text.split()
+    found = datetime.strptime(f"{day} {clock.partition('.')[0]}", "%Y-%m-%d %H:%M:%S")
+    return found.replace(tzinfo=timezone.utc).timestamp()

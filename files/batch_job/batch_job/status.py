@@ -1,0 +1,47 @@
+"""The table of this host's jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from batch_job.spool import Kept
+from batch_job.state import State
+from batch_job.values import spoken
+
+HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
+
+
+def table(declared: Sequence[str], state: State, kept: Sequence[Kept], now: float) -> str:
+    """Return one line for each job that is declared or has run on this host."""
+    waiting = [each.report.group.job for each in kept]
+    names = sorted({*declared, *state.jobs(), *waiting})
+    rows = [_row(name, state, waiting.count(name), now) for name in names]
+    widths = [max(len(row[column]) for row in [HEAD, *rows]) for column in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in [HEAD, *rows]
+    )
+
+
+def _row(name: str, state: State, waiting: int, now: float) -> tuple[str, ...]:
+    """Return the cells of a job."""
+    known = state.read(name)
+    started, ended = known.get("started"), known.get("ended")
+    result = "-"
+    if started is not None and (ended is None or ended < started):
+        result = f"running for {spoken(now - started)}"
+    elif "result" in known:
+        code = known["exit_code"]
+        result = known["result"] + (f" ({code})" if code else "")
+    due = "-"
+    if known.get("deadline") is not None:
+        left = known["deadline"] - now
+        due = f"in {spoken(left)}" if left > 0 else f"overdue by {spoken(left)}"
+    return (
+        name,
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if started else "never",
+        result,
+        due,
+        str(waiting or "-"),
+    )

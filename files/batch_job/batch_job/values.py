@@ -1,0 +1,58 @@
+"""What people write: names of jobs and instances, and durations."""
+
+from __future__ import annotations
+
+import re
+
+# Pushgateway answers success for a job named `..` and stores nothing; systemd must be able to
+# make a unit's name of it.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}\Z")
+# Hosts and addresses; `[::1]` is one.
+INSTANCE = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}\Z")
+SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class MisuseError(Exception):
+    """Something that people wrote makes no sense; `status` is from sysexits.h."""
+
+    status = 64
+
+
+def job_name(text: str) -> str:
+    """Return a job's name. Raises ValueError when it is not one."""
+    if not NAME.match(text):
+        raise ValueError(f"{text!r} is not a name: letters, digits and _ . : -, at most 200")
+    return text
+
+
+def instance_name(text: str) -> str:
+    """Return an instance, or the empty one of jobs without a host. Raises ValueError."""
+    if text and not INSTANCE.match(text):
+        raise ValueError(f"{text!r} is not an instance: letters, digits and _ . : - [ ]")
+    return text
+
+
+def duration(text: str) -> int:
+    """Return the seconds of a duration as people and systemd write it: `26h`, `1h 30min`.
+
+    Raises ValueError when it is not a sequence of numbers with units, or is zero.
+    """
+    parts = re.findall(r"\s*([0-9]+)\s*([a-z]+)", text)
+    rest = re.sub(r"\s*[0-9]+\s*[a-z]+", "", text).strip()
+    seconds = sum(int(number) * SECONDS.get(unit, 0) for number, unit in parts)
+    if not seconds or rest or any(unit not in SECONDS for _, unit in parts):
+        raise ValueError(
+            f"{text!r} is not a duration such as 26h or 90min (units: {', '.join(SECONDS)})"
+        )
+    return seconds
+
+
+def spoken(seconds: float, words: int = 2) -> str:
+    """Return a duration for people, in its largest units: `1d 2h`, `45s`."""
+    rest = int(abs(seconds))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:words]) or "0s"
