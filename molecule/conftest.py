@@ -140,9 +140,58 @@ class Pushgateway(Service):
         found = self.get("/api/v1/metrics").json()["data"]
         return {group["labels"]["job"]: group for group in found}
 
+    def group(self, job: str, instance: str) -> dict[str, Any]:
+        """Return the metrics of a group by name; nothing when there is no such group."""
+        for group in self.get("/api/v1/metrics").json()["data"]:
+            if group["labels"] == {"job": job, "instance": instance}:
+                families = {name: each for name, each in group.items() if isinstance(each, dict)}
+                return {
+                    name: each["metrics"] for name, each in families.items() if name != "labels"
+                }
+        return {}
+
     def value(self, metric: str, job: str) -> float:
         """Return the value of a metric of a job; KeyError when there is none."""
         return float(self.groups()[job][metric]["metrics"][0]["value"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A declared job of a host, and a gateway that knows of it."""
+
+    host: Any
+    name: str
+    gateway: Pushgateway
+
+    @property
+    def unit(self) -> str:
+        """Its service."""
+        return f"batch-job-{self.name}.service"
+
+    def at(self, node: str) -> Job:
+        """Return the same job as another gateway knows it."""
+        return Job(self.host, self.name, Pushgateway(node))
+
+    def run(self) -> int:
+        """Run it under systemd to its end; return systemctl's exit status, 0 for a success."""
+        return int(self.host.run(f"systemctl start {self.unit}").rc)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return labels and value of each metric, by name."""
+        found = self.gateway.group(self.name, self.host.backend.get_hostname())
+        return {name: samples[0] for name, samples in found.items()}
+
+    def value(self, metric: str) -> float | None:
+        """Return the value of a metric, without its prefix, if it is known."""
+        known = self.metrics()
+        sample = known.get(f"batch_job_{metric}") or known.get(metric)
+        return None if sample is None else float(sample["value"])
+
+    def result(self) -> tuple[str, int]:
+        """Return result and exit code of its latest run."""
+        known = self.metrics()
+        code = known["batch_job_last_exit_code"]["value"]
+        return known["batch_job_last_result"]["labels"]["result"], int(float(code))
 
 
 class Prometheus(Service):
@@ -208,6 +257,12 @@ def gateway() -> Pushgateway:
 
 
 @pytest.fixture
+def job(host: Any) -> Callable[[str], Job]:
+    """Return a function from a job's name to the job on the host, which has a gateway itself."""
+    return lambda name: Job(host, name, Pushgateway(host.backend.get_hostname()))
+
+
+@pytest.fixture
 def prometheus() -> Prometheus:
     """Return the Prometheus of the site."""
     return Prometheus("monitor")
@@ -225,6 +280,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        command = "journalctl --no-pager --lines=30 -u pushgateway -u prometheus -u alertmanager"
+        units = ("pushgateway", "prometheus", "alertmanager", "'batch-job-*'")
+        command = "journalctl --no-pager --lines=30 -u " + " -u ".join(units)
         report.sections.append((f"journal of {host}", host.run(command).stdout))
     return report

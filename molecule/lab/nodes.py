@@ -54,6 +54,8 @@ LABS = {
                 Node("fileserver", "bookworm"),
                 Node("debian13", ports=ANY_PORTS),
                 Node("debian12", "bookworm", ports=ANY_PORTS),
+                Node("jobs13", ports=ANY_PORTS),
+                Node("jobs12", "bookworm", ports=ANY_PORTS),
                 Node("fresh"),
             ),
         ),
@@ -87,7 +89,7 @@ def up(lab: Lab) -> None:
         for node in lab.nodes:
             _ensure_node(client, lab.name, node, images[node.suite])
         for node in lab.nodes:
-            eventually(lambda node=node: _has_booted(client, lab.name, node), 60)  # type: ignore[misc]
+            eventually(lambda name=node.name: _has_booted(client, lab.name, name), 60)  # type: ignore[misc]
     inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions), indent=2))
 
 
@@ -104,6 +106,13 @@ def down(lab: Lab) -> None:
             network.remove()
         inventory_file(lab.name).unlink(missing_ok=True)
     engine.stop_if_unused(client)
+
+
+def restart(lab_name: str, node: str) -> None:
+    """Stop a node and start it again, as a host that reboots; return when it has booted."""
+    client = engine.connect()
+    client.containers.get(container_name(lab_name, node)).restart(timeout=30)
+    eventually(lambda: _has_booted(client, lab_name, node), 60)
 
 
 def forget() -> None:
@@ -249,7 +258,7 @@ def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any)
         raise LabError(f"starting node {node.name} failed: {error.explanation}") from error
 
 
-def _has_booted(client: docker.DockerClient, lab_name: str, node: Node) -> bool:
-    container = client.containers.get(container_name(lab_name, node.name))
+def _has_booted(client: docker.DockerClient, lab_name: str, node: str) -> bool:
+    container = client.containers.get(container_name(lab_name, node))
     booted = "systemctl is-system-running | grep --quiet --line-regexp 'running\\|degraded'"
     return container.exec_run(["sh", "-c", booted]).exit_code == 0

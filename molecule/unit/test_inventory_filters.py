@@ -1,29 +1,13 @@
 """What an operator writes into the inventory: read, or refused with a clear sentence."""
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 
-from inventory import declared_jobs, duration_seconds, unknown_names
+from inventory import KEYS, declared_jobs, unknown_names
+from lab import REPOSITORY
 
 JOB = {"name": "nightly", "max_age": "26h"}
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90", None), ("20s", 20), ("90min", 5400), ("26h", 93600), ("1d 2h", 93600), ("2w", 1209600)],
-)
-def test_durations_are_read_as_people_write_them(text, seconds):
-    if seconds is None:
-        with pytest.raises(AnsibleFilterError, match="'90' is not a duration"):
-            duration_seconds(text)
-    else:
-        assert duration_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "0h", "26 hours", "-1h", "1h30", "h", "1.5h"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(AnsibleFilterError, match="is not a duration such as 26h"):
-        duration_seconds(text)
 
 
 def test_a_declared_job_gets_its_host_its_defaults_and_seconds():
@@ -34,19 +18,52 @@ def test_a_declared_job_gets_its_host_its_defaults_and_seconds():
             "owner": "",
             "severity": "warning",
             "max_age_seconds": 93600,
+            "min_size_bytes": None,
         }
     ]
+
+
+def test_a_job_with_a_calendar_needs_no_age():
+    job = {"name": "nightly", "command": ["true"], "on_calendar": "daily", "min_size_bytes": 4096}
+    (declared,) = declared_jobs([job], "web-1")
+    assert (declared["max_age_seconds"], declared["min_size_bytes"]) == (None, 4096)
+
+
+def test_a_disabled_job_is_not_declared_but_checked():
+    assert declared_jobs([{**JOB, "enabled": False}], "web-1") == []
+    with pytest.raises(AnsibleFilterError, match="there is no max_agee"):
+        declared_jobs([{**JOB, "enabled": False, "max_agee": "1h"}], "web-1")
+
+
+def test_an_external_job_has_no_host_unless_it_says_so():
+    declared = declared_jobs([JOB, {**JOB, "instance": "nas-1"}])
+    assert [job["instance"] for job in declared] == ["", "nas-1"]
+
+
+def test_an_external_job_is_not_given_what_only_a_host_can_do():
+    with pytest.raises(AnsibleFilterError, match="batch_job_external, .*there is no command"):
+        declared_jobs([{**JOB, "command": ["true"]}])
+
+
+def test_the_filter_and_the_role_know_the_same_keys():
+    specs = REPOSITORY / "roles/batch_job/meta/argument_specs.yml"
+    options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+    assert set(options["batch_job_jobs"]["options"]) == KEYS
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"max_agee": "1h"}, "there is no max_agee; did you mean max_age?"),
-        ({"max_age": None}, "max_age is missing"),
+        ({"max_age": None}, "max_age is missing and so is on_calendar"),
         ({"max_age": "26 hours"}, "max_age: '26 hours' is not a duration"),
+        ({"max_runtime": "long"}, "max_runtime: 'long' is not a duration"),
+        ({"grace": "0h"}, "grace: '0h' is not a duration"),
+        ({"timezone": "Europe/Berlin"}, "a timezone needs on_calendar"),
+        ({"owner": 7}, "owner is a word, not 7"),
         ({"severity": "urgent"}, "severity is one of info, warning, critical"),
-        ({"name": ".."}, "a name is made of letters, digits"),
-        ({"name": "a/b"}, "a name is made of letters, digits"),
+        ({"name": ".."}, "is not a name: letters, digits"),
+        ({"name": "a/b"}, "is not a name: letters, digits"),
     ],
 )
 def test_a_bad_declaration_is_refused_with_host_and_reason(change, message):

@@ -3,80 +3,97 @@
 from __future__ import annotations
 
 import difflib
-import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 
-SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-DECLARATION = {"name", "max_age", "owner", "severity"}
+# The reporter's own rules for names and durations.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
+from batch_job.values import duration, instance_name, job_name
+
 SEVERITIES = ("info", "warning", "critical")
+DURATIONS = ("grace", "max_age", "max_runtime", "randomized_delay")
+# The keys of a job that the role `batch_job` runs, and of one that runs elsewhere.
+EXTERNAL_KEYS = {"name", "instance", "max_age", "owner", "severity", "kind", "min_size_bytes"}
+KEYS = EXTERNAL_KEYS - {"instance"} | {
+    "command",
+    "enabled",
+    "environment",
+    "grace",
+    "max_runtime",
+    "on_calendar",
+    "randomized_delay",
+    "timezone",
+    "unit_options",
+    "user",
+}
 
 
-def duration_seconds(text: str) -> int:
-    """Return the seconds of a duration as people and systemd write it: `26h`, `1h 30min`.
+def declared_jobs(
+    jobs: Iterable[Mapping[str, Any]], instance: str | None = None
+) -> list[dict[str, Any]]:
+    """Return what Prometheus must know of the jobs of an instance, or of external ones.
 
-    Raises AnsibleFilterError when it is not a sequence of numbers with units, or is zero.
-    """
-    parts = re.findall(r"\s*(\d+)\s*([a-z]+)", str(text))
-    seconds = sum(int(number) * SECONDS.get(unit, 0) for number, unit in parts)
-    if (
-        not seconds
-        or any(unit not in SECONDS for _, unit in parts)
-        or re.sub(r"\s*\d+\s*[a-z]+", "", str(text)).strip()
-    ):
-        raise AnsibleFilterError(
-            f"{text!r} is not a duration such as 26h or 90min (units: {', '.join(SECONDS)})"
-        )
-    return seconds
-
-
-def declared_jobs(jobs: Iterable[Mapping[str, Any]], instance: str) -> list[dict[str, Any]]:
-    """Return what Prometheus must know of a host's jobs.
-
-    Each result has name, instance, owner, severity and max_age_seconds. Raises
+    Each result has name, instance, owner, severity, max_age_seconds (null when a calendar alone
+    says when the job is due) and min_size_bytes (null when none was declared). Raises
     AnsibleFilterError that names the job for an unknown key, a missing one or a bad value.
     """
+    variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
-        raise AnsibleFilterError(f"batch_job_jobs of {instance} is not a list of jobs")
+        raise AnsibleFilterError(f"{variable} is not a list of jobs")
     declared: list[dict[str, Any]] = []
     for job in jobs:
         if not isinstance(job, Mapping):
-            raise AnsibleFilterError(f"batch_job_jobs of {instance}: {job!r} is not a job")
-        where = f"batch_job_jobs of {instance}, job {job.get('name', '(without a name)')!r}"
-        for key in set(job) - DECLARATION:
-            raise AnsibleFilterError(f"{where}: {unknown_name(key, DECLARATION)}")
-        for key in ("name", "max_age"):
-            if not job.get(key):
-                raise AnsibleFilterError(f"{where}: {key} is missing")
-        # Pushgateway answers success for a job named `..` and stores nothing.
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", str(job["name"])):
-            raise AnsibleFilterError(f"{where}: a name is made of letters, digits and _ . : -")
-        if not isinstance(job.get("owner", ""), str):
-            raise AnsibleFilterError(f"{where}: owner is a word, not {job['owner']!r}")
-        severity = job.get("severity", "warning")
-        if severity not in SEVERITIES:
-            raise AnsibleFilterError(f"{where}: severity is one of {', '.join(SEVERITIES)}")
+            raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
         try:
-            max_age_seconds = duration_seconds(job["max_age"])
-        except AnsibleFilterError as error:
-            raise AnsibleFilterError(f"{where}: max_age: {error}") from error
-        declared.append(
-            {
-                "name": job["name"],
-                "instance": instance,
+            _check(job, EXTERNAL_KEYS if instance is None else KEYS)
+            max_age = job.get("max_age")
+            minimum = job.get("min_size_bytes")
+            result = {
+                "name": job_name(str(job["name"])),
+                "instance": instance_name(str(job.get("instance", instance or ""))),
                 "owner": job.get("owner", ""),
-                "severity": severity,
-                "max_age_seconds": max_age_seconds,
+                "severity": job.get("severity", "warning"),
+                "max_age_seconds": None if max_age is None else duration(str(max_age)),
+                "min_size_bytes": None if minimum is None else int(minimum),
             }
-        )
-    names = [job["name"] for job in declared]
+        except ValueError as error:
+            name = job.get("name", "(without a name)")
+            raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from error
+        if boolean(job.get("enabled", True)):
+            declared.append(result)
+    names = [(job["name"], job["instance"]) for job in declared]
     for name in {name for name in names if names.count(name) > 1}:
-        raise AnsibleFilterError(f"batch_job_jobs of {instance}: {name!r} is declared twice")
+        raise AnsibleFilterError(f"{variable}: {name[0]!r} is declared twice")
     return declared
+
+
+def _check(job: Mapping[str, Any], keys: set[str]) -> None:
+    """Raise ValueError for a job whose keys or values mean nothing."""
+    for key in sorted(set(job) - keys):
+        raise ValueError(unknown_name(key, keys))
+    if not job.get("name"):
+        raise ValueError("name is missing")
+    if not job.get("max_age") and not job.get("on_calendar"):
+        alternative = " and so is on_calendar" if "on_calendar" in keys else ""
+        raise ValueError(f"max_age is missing{alternative}")
+    if job.get("timezone") and not job.get("on_calendar"):
+        raise ValueError("a timezone needs on_calendar")
+    if not isinstance(job.get("owner", ""), str):
+        raise ValueError(f"owner is a word, not {job['owner']!r}")
+    if job.get("severity", "warning") not in SEVERITIES:
+        raise ValueError(f"severity is one of {', '.join(SEVERITIES)}")
+    for key in DURATIONS:
+        if job.get(key) is not None:
+            try:
+                duration(str(job[key]))
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from error
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -114,7 +131,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "declared_jobs": declared_jobs,
-            "duration_seconds": duration_seconds,
             "role_arguments": role_arguments,
             "unknown_names": unknown_names,
         }

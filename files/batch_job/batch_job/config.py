@@ -23,7 +23,10 @@ class ConfigError(MisuseError):
 
 
 class Gateway(NamedTuple):
-    """A Pushgateway and how to authenticate to it. Secrets are named by their files."""
+    """A Pushgateway and how to authenticate to it. Secrets are named by their files.
+
+    In `config.json`, they are named relative to it.
+    """
 
     url: str
     ca_file: str = ""
@@ -60,7 +63,7 @@ def load(directory: Path) -> Config:
     try:
         config = Config(
             instance=instance_name(found.pop("instance", "") or os.uname().nodename),
-            gateways=tuple(Gateway(**each) for each in found.pop("gateways", [])),
+            gateways=tuple(_gateway(directory, each) for each in found.pop("gateways", [])),
         )
         if found:
             raise ValueError(f"there is no {', '.join(found)}")
@@ -69,6 +72,12 @@ def load(directory: Path) -> Config:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{directory / 'config.json'}: {error}") from error
     return config
+
+
+def _gateway(directory: Path, found: dict[str, str]) -> Gateway:
+    """Return a gateway whose files are named relative to the configuration."""
+    files = {key: str(directory / name) for key, name in found.items() if key.endswith("_file")}
+    return Gateway(**{**found, **files})
 
 
 def check_gateway(gateway: Gateway) -> None:

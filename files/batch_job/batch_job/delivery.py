@@ -32,13 +32,15 @@ class Delivery:
         spool: Spool,
         push: Push = network.push,
         tell: Tell = print_error,
+        limit: float = LIMIT,
     ) -> None:
-        """Start to send."""
+        """Start to send; `limit` is in seconds."""
         self._report = report
         self._spool = spool
         self._push = push
         self._tell = tell
-        self._limit = time.monotonic() + LIMIT
+        self._seconds = limit
+        self._limit = time.monotonic() + limit
         self._errors: dict[Gateway, Exception | None] = {}
         self._threads = {
             # A daemon, so that one which hangs in a name server does not keep the process.
@@ -54,7 +56,7 @@ class Delivery:
         taken = []
         for gateway, thread in self._threads.items():
             thread.join(max(0.0, self._limit - time.monotonic()))
-            late = GatewayError(f"{gateway.url} took more than {LIMIT:.0f} s")
+            late = GatewayError(f"{gateway.url} took more than {self._seconds:.0f} s")
             error = self._errors.get(gateway, late)
             if error is None:
                 taken.append(gateway)

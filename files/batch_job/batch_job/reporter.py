@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from batch_job import gateway as network
 from batch_job import metrics
 from batch_job.config import Gateway, Job
-from batch_job.delivery import Delivery, flush
+from batch_job.delivery import LIMIT, Delivery, flush
 from batch_job.gateway import GatewayError, Group, RejectedError
 from batch_job.outcome import SUCCESS, Outcome
 from batch_job.registration import DEADLINE, registration
@@ -37,10 +37,12 @@ class Host(NamedTuple):
         """Return the group of a job."""
         return Group(job, self.instance)
 
-    def send(self, job: str, families: Sequence[Metric], replace: bool) -> Delivery:
-        """Start to send a report to all gateways."""
+    def send(
+        self, job: str, families: Sequence[Metric], replace: bool, limit: float = LIMIT
+    ) -> Delivery:
+        """Start to send a report to all gateways; give up after `limit` seconds."""
         report = Report(self.group(job), list(families), replace, time.time())
-        return Delivery(report, self.gateways, self.spool, tell=self.tell)
+        return Delivery(report, self.gateways, self.spool, tell=self.tell, limit=limit)
 
 
 class Reporter:
@@ -56,7 +58,9 @@ class Reporter:
         """Start to send the report of a start. `memory` has `started`, in Unix seconds."""
         self._remember(**memory)
         families = metrics.start(self._job, memory["started"])
-        self._delivery = self._host.send(self._job.name, families, replace=False)
+        # Under systemd, the job waits for this, and it counts as a part of its runtime.
+        limit = min(LIMIT, (self._job.schedule.max_runtime or LIMIT) / 2)
+        self._delivery = self._host.send(self._job.name, families, replace=False, limit=limit)
 
     def finish(self) -> None:
         """Wait until the report of the start has arrived or is kept."""

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from batch_job import accounting
@@ -55,10 +55,15 @@ def started() -> dict[str, Any]:
     }
 
 
-def ended(environment: Mapping[str, str], start: Mapping[str, Any]) -> Outcome | None:
+def ended(
+    environment: Mapping[str, str],
+    start: Mapping[str, Any],
+    show: Callable[[str], Mapping[str, str]] | None = None,
+) -> Outcome | None:
     """Return the outcome of the unit's run, or None when there was none.
 
-    `start` is what `started` returned. Raises ValueError without systemd's variables.
+    `start` is what `started` returned, `show` gives the properties of a unit. Raises ValueError
+    without systemd's variables.
     """
     service_result = environment.get("SERVICE_RESULT")
     if service_result is None:
@@ -76,7 +81,7 @@ def ended(environment: Mapping[str, str], start: Mapping[str, Any]) -> Outcome |
         result = OOM_KILL
 
     now = time.time()
-    shown = show(accounting.unit())
+    shown = (show or properties)(accounting.unit())
     began = _moment(shown.get("ExecMainStartTimestampMonotonic")) or start.get("started", now)
     end = _moment(shown.get("ExecMainExitTimestampMonotonic")) or now
     cpu = None
@@ -112,14 +117,14 @@ def exit_code(status: str) -> int | None:
         return None
 
 
-def show(unit: str) -> dict[str, str]:
+def properties(unit: str) -> dict[str, str]:
     """Return the properties of a unit that `ended` needs; none when systemd does not answer."""
-    properties = "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec"
+    names = "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec"
     if not unit:
         return {}
     try:
         done = subprocess.run(
-            ["systemctl", "show", f"--property={properties}", "--", unit],
+            ["systemctl", "show", f"--property={names}", "--", unit],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,258 @@
+"""A report on its way: to gateways that take it, and onto the disk for the others."""
+
+import threading
+import time
+
+import pytest
+
+from batch_job import delivery, metrics, spool
+from batch_job.config import Gateway, Job
+from batch_job.delivery import Delivery, flush
+from batch_job.gateway import CredentialsError, GatewayError, Group, RejectedError
+from batch_job.outcome import Outcome
+from batch_job.schedule import Schedule
+from batch_job.spool import Report, Spool
+
+JOB = Job("nightly", schedule=Schedule(max_age=3600))
+NOW = time.time()
+
+
+def own(text, job="nightly", created=None, replace=False):
+    families = metrics.check_own(text).families
+    return Report(Group(job, "node1"), families, replace, created or time.time())
+
+
+def end(result, code, ended=NOW, deadline=None):
+    outcome = Outcome(ended - 10, ended, 10, result, code)
+    is_success = result == "success"
+    return Report(
+        Group("nightly", "node1"), metrics.end(JOB, outcome, deadline), is_success, time.time()
+    )
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def deliver(waiting, told):
+    def deliver(report, *urls, **options):
+        gateways = [Gateway(url) for url in urls]
+        return Delivery(report, gateways, waiting, tell=told.append, **options).finish()
+
+    return deliver
+
+
+def refuse(error):
+    def push(gateway, group, families, replace):
+        raise error
+
+    return push
+
+
+def test_a_report_that_arrives_is_not_kept(deliver, waiting, pushgateway, told):
+    assert deliver(own("x 1\n"), pushgateway.url) == []
+    assert pushgateway.values("nightly")["x"] == 1
+    assert waiting.is_empty()
+    assert told == []
+
+
+def test_what_does_not_arrive_is_kept_and_told_in_one_sentence(deliver, waiting, dead_url, told):
+    [error] = deliver(own("x 1\n"), dead_url)
+    assert isinstance(error, GatewayError)
+    assert [kept.url for kept in waiting.kept()] == [dead_url]
+    assert len(told) == 1
+    assert told[0].startswith(f"nightly: {dead_url} cannot be reached: ")
+    assert told[0].endswith("; the report is kept and will be sent later")
+
+
+def test_a_gateway_that_is_down_costs_the_other_one_nothing(
+    deliver, waiting, pushgateway, dead_url
+):
+    assert len(deliver(own("x 1\n"), dead_url, pushgateway.url)) == 1
+    assert pushgateway.values("nightly")["x"] == 1
+    assert [kept.url for kept in waiting.kept()] == [dead_url]
+
+
+def test_a_report_waits_until_its_gateway_returns(deliver, waiting, start_pushgateway, port):
+    url = f"http://127.0.0.1:{port}"
+    deliver(own("x 1\n"), url)
+    returned = start_pushgateway(port)
+    deliver(own("y 1\n", job="other"), url)
+    assert returned.values("nightly")["x"] == 1
+    assert returned.values("other")["y"] == 1
+    assert waiting.is_empty()
+
+
+def test_kept_and_new_reports_of_a_group_arrive_as_one(deliver, waiting, pushgateway):
+    waiting.keep(pushgateway.url, own("x 1\ny 1\n", replace=True, created=NOW - 60))
+    pushes = []
+
+    def push(gateway, group, families, replace):
+        pushes.append(({family.name for family in families}, replace))
+
+    deliver(own("x 2\n"), pushgateway.url, push=push)
+    assert pushes == [({"x", "y", "batch_job_report_delay_seconds"}, True)]
+    assert waiting.is_empty()
+
+
+def test_a_kept_success_outlives_the_failure_after_it(deliver, waiting, pushgateway):
+    waiting.keep(pushgateway.url, end("success", 0, NOW - 60, deadline=NOW + 3540))
+    deliver(end("exit-code", 3), pushgateway.url)
+    found = pushgateway.values("nightly")
+    assert found["last_success_timestamp_seconds"] == pytest.approx(NOW - 60)
+    assert found["deadline_timestamp_seconds"] == pytest.approx(NOW + 3540)
+    assert found["last_exit_code"] == 3
+    assert pushgateway.result("nightly") == "exit-code"
+
+
+def test_a_kept_failure_does_not_outlive_the_success_after_it(deliver, waiting, pushgateway):
+    waiting.keep(pushgateway.url, own("stale 1\n", created=NOW - 60))
+    deliver(own("x 1\n", replace=True), pushgateway.url)
+    assert "stale" not in pushgateway.values("nightly")
+    assert waiting.is_empty()
+
+
+def test_success_and_failure_that_were_both_kept_arrive_as_one(waiting, pushgateway):
+    waiting.keep(pushgateway.url, end("success", 0, NOW - 60, deadline=NOW + 3540))
+    waiting.keep(pushgateway.url, end("signal", 143))
+    assert flush([Gateway(pushgateway.url)], waiting) == 1
+    found = pushgateway.values("nightly")
+    assert found["deadline_timestamp_seconds"] == pytest.approx(NOW + 3540)
+    assert found["last_exit_code"] == 143
+
+
+def test_a_report_tells_how_late_it_is(deliver, waiting, pushgateway):
+    waiting.keep(pushgateway.url, own("x 1\n", job="late", created=time.time() - 100))
+    deliver(own("x 1\n", job="direct"), pushgateway.url)
+    assert 100 <= pushgateway.values("late")["report_delay_seconds"] < 130
+    assert 0 <= pushgateway.values("direct")["report_delay_seconds"] < 10
+
+
+def test_a_clock_that_was_set_back_makes_no_report_early(deliver, pushgateway):
+    deliver(own("x 1\n", created=time.time() + 1000), pushgateway.url)
+    assert pushgateway.values("nightly")["report_delay_seconds"] == 0
+
+
+def test_a_gateway_that_hangs_costs_a_job_no_more_than_the_limit(deliver, waiting, told):
+    forever = threading.Event()
+
+    def hang(gateway, group, families, replace):
+        forever.wait(20)
+
+    [error] = deliver(own("x 1\n"), "http://one", push=hang, limit=0.1)
+    forever.set()
+    assert "took more than 0 s" in str(error)
+    assert len(waiting.kept()) == 1
+
+
+def test_what_a_gateway_will_never_take_is_dropped(deliver, waiting, told):
+    [_error] = deliver(own("x 1\n"), "http://one", push=refuse(RejectedError("no")))
+    assert waiting.is_empty()
+    assert told == ["nightly: no; the report is dropped"]
+
+
+def test_wrong_credentials_may_be_right_later(deliver, waiting, told):
+    deliver(own("x 1\n"), "http://one", push=refuse(CredentialsError("who?")))
+    assert len(waiting.kept()) == 1
+    assert told == ["nightly: who?; the report is kept and will be sent later"]
+
+
+def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushgateway, told):
+    pushgateway.push("other", "# TYPE size gauge\nsize 1\n")
+    report = end("success", 0)
+    clash = metrics.check_own("# TYPE size summary\nsize_sum 1\nsize_count 1\n").families
+    assert deliver(report._replace(families=[*report.families, *clash]), pushgateway.url) == []
+    assert pushgateway.result("nightly") == "success"
+    assert "size" not in pushgateway.values("nightly")
+    assert len(told) == 1
+    assert "inconsistent" in told[0]
+    assert told[0].endswith("; the job's own metrics are left out")
+
+
+def test_a_report_that_cannot_be_kept_is_told_in_one_sentence(dead_url, told):
+    nowhere = Spool(spool.Path("/dev/null/x"))
+    Delivery(own("x 1\n"), [Gateway(dead_url)], nowhere, tell=told.append).finish()
+    assert len(told) == 1
+    assert "the report is lost, it cannot be kept: " in told[0]
+
+
+def test_a_report_that_makes_room_tells_whose_was_dropped(
+    deliver, waiting, dead_url, told, monkeypatch
+):
+    monkeypatch.setattr(spool, "LIMIT", 1)
+    waiting.keep(dead_url, own("x 1\n", job="old", created=1))
+    deliver(own("x 1\n"), dead_url)
+    assert told[1:] == ["old: its kept report is dropped, there are too many"]
+    assert [kept.report.group.job for kept in waiting.kept()] == ["nightly"]
+
+
+def test_a_report_is_sent_past_a_spool_that_is_locked(
+    deliver, waiting, pushgateway, told, monkeypatch
+):
+    monkeypatch.setattr(spool, "LOCK_LIMIT", 0.1)
+    waiting.keep(pushgateway.url, own("x 1\n", job="other"))
+    with waiting.sending(pushgateway.url):
+        assert deliver(own("x 1\n"), pushgateway.url) == []
+    assert pushgateway.values("nightly")["x"] == 1
+    assert len(waiting.kept()) == 1
+    assert len(told) == 1
+    assert told[0].startswith("the kept reports cannot be sent: ")
+
+
+def test_a_flush_sends_the_oldest_first(waiting):
+    waiting.keep("http://one", own("x 1\n", job="second", created=2))
+    waiting.keep("http://one", own("x 1\n", job="first", created=1))
+    sent = []
+    count = flush(
+        [Gateway("http://one")], waiting, push=lambda _g, group, _f, _r: sent.append(group.job)
+    )
+    assert (count, sent) == (2, ["first", "second"])
+    assert waiting.is_empty()
+
+
+def test_a_flush_leaves_reports_for_other_gateways(waiting):
+    waiting.keep("http://one", own("x 1\n"))
+    assert flush([Gateway("http://two")], waiting) == 0
+    assert len(waiting.kept()) == 1
+
+
+def test_a_flush_asks_a_gateway_that_fails_only_once(waiting, told):
+    waiting.keep("http://one", own("x 1\n", job="a", created=1))
+    waiting.keep("http://one", own("x 1\n", job="b", created=2))
+    refused = refuse(GatewayError("down"))
+    assert flush([Gateway("http://one")], waiting, push=refused, tell=told.append) == 0
+    assert told == ["a: down; the report waits for it"]
+    assert len(waiting.kept()) == 2
+
+
+def test_a_flush_with_wrong_credentials_says_so(waiting, told):
+    waiting.keep("http://one", own("x 1\n"))
+    refused = refuse(CredentialsError("who?"))
+    flush([Gateway("http://one")], waiting, push=refused, tell=told.append)
+    assert told == ["nightly: who?; the report waits for its credentials"]
+
+
+def test_a_flush_drops_what_will_never_be_taken(waiting, told):
+    waiting.keep("http://one", own("x 1\n"))
+    refused = refuse(RejectedError("no"))
+    assert flush([Gateway("http://one")], waiting, push=refused, tell=told.append) == 0
+    assert told == ["nightly: no; the report is dropped"]
+    assert waiting.is_empty()
+
+
+def test_a_flush_ends_at_its_limit(waiting):
+    waiting.keep("http://one", own("x 1\n"))
+    push = refuse(AssertionError("too late"))
+    assert flush([Gateway("http://one")], waiting, limit=time.monotonic() - 1, push=push) == 0
+    assert len(waiting.kept()) == 1
+
+
+def test_a_report_may_take_a_few_seconds():
+    assert delivery.LIMIT <= 5

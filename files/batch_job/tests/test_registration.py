@@ -1,0 +1,218 @@
+"""What a gateway is told of a job before it runs."""
+
+import time
+
+import pytest
+
+from batch_job import gateway, metrics
+from batch_job.config import Gateway, Job
+from batch_job.gateway import Group
+from batch_job.registration import registration
+from batch_job.schedule import Schedule
+
+JOB = Job("nightly", "ops", "critical", "backup", Schedule("daily", max_runtime=60, grace=90))
+GROUP = Group("nightly", "node1")
+
+
+@pytest.fixture
+def compare(pushgateway):
+    """Return a function from a declaration and a deadline to the names of what must be told."""
+    to = Gateway(pushgateway.url)
+
+    def compare(job, deadline):
+        known = gateway.groups(to).get(GROUP, {})
+        new = registration(job, deadline, known)
+        return [family.name[len(metrics.PREFIX) :] for family in new.families], new.sets_deadline
+
+    def tell(job, deadline):
+        gateway.push(to, GROUP, registration(job, deadline, {}).families, replace=False)
+
+    compare.tell = tell
+    return compare
+
+
+WHOLE = ["info", "max_runtime_seconds", "grace_seconds", "deadline_timestamp_seconds"]
+
+
+def test_a_gateway_that_knows_nothing_is_told_everything(compare):
+    assert compare(JOB, 500) == (WHOLE, True)
+
+
+def test_a_job_that_is_never_due_is_told_without_a_deadline(compare):
+    assert compare(JOB._replace(schedule=Schedule()), None) == (WHOLE[:3], False)
+
+
+@pytest.mark.parametrize("job", [JOB, Job("nightly", schedule=Schedule(max_age=60))])
+def test_a_gateway_that_knows_everything_is_told_nothing(compare, job):
+    compare.tell(job, 500)
+    assert compare(job, 900) == ([], False)
+
+
+@pytest.mark.parametrize(
+    "job", [JOB._replace(owner="dev"), JOB._replace(severity="info"), JOB._replace(kind="batch")]
+)
+def test_another_owner_does_not_move_the_deadline(compare, job):
+    compare.tell(JOB, 500)
+    assert compare(job, 900) == (["info"], False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"on_calendar": "hourly"},
+        {"timezone": "Europe/Berlin"},
+        {"on_calendar": None, "max_age": 60},
+        {"max_runtime": 61},
+        {"max_runtime": None},
+        {"grace": 91},
+    ],
+    ids=str,
+)
+def test_another_schedule_has_another_deadline(compare, change):
+    compare.tell(JOB, 500)
+    changed = JOB._replace(schedule=JOB.schedule._replace(**change))
+    assert compare(changed, 900) == (WHOLE, True)
+
+
+def test_a_job_that_was_only_pushed_by_hand_is_told_everything(compare, pushgateway):
+    pushgateway.push("nightly", "x 1\n")
+    assert compare(JOB, 500) == (WHOLE, True)
+
+
+def test_a_job_that_ran_without_a_deadline_gets_one(compare):
+    compare.tell(JOB, None)
+    assert compare(JOB, 500) == (WHOLE, True)
+
+
+def register(node, *words, **environment):
+    return node("register", "--job", "nightly", "--due-within", "26h", *words, **environment)
+
+
+def test_a_registered_job_is_due(node, pushgateway):
+    done = register(node)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"nightly: registered at {pushgateway.url}, due 2")
+    due = pushgateway.values("nightly")["deadline_timestamp_seconds"]
+    assert due == pytest.approx(time.time() + 26 * 3600, abs=30)
+
+
+def test_the_second_registration_changes_nothing(node, pushgateway):
+    register(node)
+    before = pushgateway.families("nightly")
+    again = register(node)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "nothing changed\n", "")
+    assert pushgateway.families("nightly") == before
+
+
+def test_a_job_with_a_calendar_is_registered_once(node, pushgateway, systemd):
+    words = ("register", "--job", "nightly", "--on-calendar", "2050-01-01 UTC", "--grace", "1s")
+    assert ", due 20" in node(*words).stdout
+    assert pushgateway.values("nightly")["deadline_timestamp_seconds"] == 2524608001
+    assert node(*words).stdout == "nothing changed\n"
+
+
+def test_a_dry_run_tells_what_would_change_and_changes_nothing(node, pushgateway):
+    done = register(node, "--dry-run")
+    assert done.stdout.startswith("nightly: registered at ")
+    assert pushgateway.values("nightly") == {}
+    assert not node.state.exists()
+
+
+def test_a_dry_run_that_reaches_nobody_keeps_nothing(node, dead_url):
+    node.configure(dead_url)
+    assert register(node, "--dry-run").returncode == 75
+    assert node.kept() == []
+
+
+def test_what_waits_is_sent_before_a_registration(node, start_pushgateway, port):
+    node.configure(f"http://127.0.0.1:{port}")
+    node.run("true")
+    returned = start_pushgateway(port)
+    assert register(node).stdout == "nothing changed\n"
+    assert returned.result("nightly") == "success"
+
+
+def test_a_registration_that_does_not_arrive_is_kept(node, start_pushgateway, port):
+    node.configure(f"http://127.0.0.1:{port}")
+    done = register(node)
+    assert done.returncode == 75
+    assert "cannot be reached" in done.stderr
+    returned = start_pushgateway(port)
+    assert node("flush").stdout == "1 kept reports delivered, 0 wait\n"
+    assert "deadline_timestamp_seconds" in returned.values("nightly")
+
+
+def test_a_registration_during_an_outage_does_not_move_the_deadline(node, start_pushgateway, port):
+    node.configure(f"http://127.0.0.1:{port}")
+    gateway_before = start_pushgateway(port)
+    register(node)
+    stood = gateway_before.values("nightly")["deadline_timestamp_seconds"]
+    gateway_before.stop()
+    register(node)
+    returned = start_pushgateway(port)
+    node("flush")
+    assert returned.values("nightly")["deadline_timestamp_seconds"] == stood
+
+
+def test_wrong_credentials_are_no_permission(node, stand_in):
+    url, _seen = stand_in(401)
+    node.configure(url)
+    assert register(node).returncode == 77
+
+
+def test_a_registration_that_is_rejected_is_bad_data(node, pushgateway):
+    pushgateway.push("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
+    done = register(node)
+    assert done.returncode == 65
+    assert "inconsistent" in done.stderr
+    assert node.kept() == []
+
+
+def test_the_environment_names_the_instance_for_every_verb(node, pushgateway):
+    register(node, BATCH_JOB_INSTANCE="other1")
+    assert "deadline_timestamp_seconds" in pushgateway.values("nightly", instance="other1")
+
+
+def test_all_declared_jobs_are_registered_and_forgotten_once_they_are_not(node, pushgateway):
+    node.declare("one", max_age="1h")
+    node.declare("two", max_age="1h")
+    assert len(node("register", "--all").stdout.splitlines()) == 2
+    (node.config / "jobs" / "two.json").unlink()
+    done = node("register", "--all")
+    assert done.stdout == "two: forgotten, it is declared no longer\n"
+    assert "two" not in node("status").stdout
+    assert pushgateway.values("two")
+
+
+def test_a_dry_run_forgets_nothing(node):
+    node.declare("one", max_age="1h")
+    node("register", "--all")
+    (node.config / "jobs" / "one.json").unlink()
+    done = node("register", "--all", "--dry-run")
+    assert done.stdout == "one: forgotten, it is declared no longer\n"
+    assert "one" in node("status").stdout
+
+
+def test_a_job_that_was_never_declared_is_not_forgotten(node):
+    node.run("true", job="by-hand")
+    assert node("register", "--all").stdout == "nothing changed\n"
+    assert "by-hand" in node("status").stdout
+
+
+def test_what_is_kept_of_a_forgotten_job_is_not_sent(node, dead_url):
+    node.configure(dead_url)
+    node.declare("one", max_age="1h")
+    node("register", "--all")
+    assert len(node.kept()) == 1
+    (node.config / "jobs" / "one.json").unlink()
+    node("register", "--all")
+    assert node.kept() == []
+
+
+def test_a_bad_calendar_registers_nothing(node, pushgateway, systemd):
+    node.declare("one", max_age="1h")
+    node.declare("two", on_calendar="no day")
+    done = node("register", "--all")
+    assert done.returncode == 64
+    assert "'no day'" in done.stderr
+    assert pushgateway.values("one") == {}

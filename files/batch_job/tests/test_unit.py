@@ -1,0 +1,101 @@
+"""What becomes of systemd's variables; see systemd.exec(5)."""
+
+import time
+
+import pytest
+
+from batch_job import unit
+
+
+def ended(service_result, exit_code="", exit_status="", start=()):
+    variables = {
+        "SERVICE_RESULT": service_result,
+        "EXIT_CODE": exit_code,
+        "EXIT_STATUS": exit_status,
+    }
+    return unit.ended({name: text for name, text in variables.items() if text}, dict(start))
+
+
+@pytest.mark.parametrize(
+    ("service_result", "exit_code", "exit_status", "result", "code"),
+    [
+        ("success", "exited", "0", "success", 0),
+        # As with SuccessExitStatus=24.
+        ("success", "exited", "24", "success", 0),
+        ("success", "killed", "TERM", "signal", 143),
+        ("success", "dumped", "ABRT", "signal", 134),
+        ("exit-code", "exited", "3", "exit-code", 3),
+        ("exit-code", "exited", "255", "exit-code", 255),
+        ("exit-code", "exited", "199", "exit-code", 199),
+        ("exit-code", "exited", "200", "start-failed", 200),
+        ("exit-code", "exited", "203", "start-failed", 203),
+        ("exit-code", "exited", "243", "start-failed", 243),
+        ("exit-code", "exited", "244", "exit-code", 244),
+        ("exit-code", "", "", "start-failed", 126),
+        ("signal", "killed", "TERM", "signal", 143),
+        ("signal", "killed", "KILL", "signal", 137),
+        ("core-dump", "dumped", "SEGV", "signal", 139),
+        ("timeout", "killed", "TERM", "timeout", 143),
+        ("timeout", "exited", "0", "timeout", 124),
+        ("timeout", "", "", "timeout", 124),
+        ("watchdog", "killed", "ABRT", "timeout", 134),
+        ("oom-kill", "killed", "KILL", "oom-kill", 137),
+        ("oom-kill", "exited", "0", "oom-kill", 137),
+        ("start-limit-hit", "", "", "start-failed", 126),
+        ("resources", "", "", "start-failed", 126),
+        ("protocol", "exited", "0", "start-failed", 126),
+        ("a result of a later systemd", "exited", "1", "start-failed", 1),
+    ],
+)
+def test_systemds_word_becomes_a_result_and_an_exit_code(
+    service_result, exit_code, exit_status, result, code
+):
+    outcome = ended(service_result, exit_code, exit_status)
+    assert (outcome.result, outcome.exit_code) == (result, code)
+
+
+def test_a_run_that_a_condition_left_out_is_none():
+    assert ended("exec-condition", "exited", "1") is None
+
+
+def test_outside_of_a_unit_there_is_nothing_to_report():
+    with pytest.raises(ValueError, match="SERVICE_RESULT is not set"):
+        unit.ended({}, {})
+
+
+def test_a_run_began_when_its_start_was_reported():
+    began = time.time() - 60
+    outcome = ended("start-limit-hit", start={"started": began})
+    assert outcome.started <= outcome.ended
+    assert outcome.duration_seconds == pytest.approx(outcome.ended - outcome.started)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("0", 0), ("255", 255), ("TERM", 143), ("HUP", 129), ("", None), ("NOSUCH", None)],
+)
+def test_an_exit_status_is_a_number_or_the_name_of_a_signal(status, code):
+    assert unit.exit_code(status) == code
+
+
+def test_a_signal_of_real_time_has_a_number_too():
+    assert unit.exit_code("RTMIN+6") == 168
+
+
+def test_what_a_start_costs_is_remembered():
+    found = unit.started()
+    assert found["started"] == pytest.approx(time.time(), abs=5)
+    assert 0 < found["own_cpu_seconds"] < 60
+
+
+def test_microseconds_that_never_were_are_no_moment():
+    assert [unit._moment(text) for text in (None, "", "0", "[not set]")] == [None] * 4
+
+
+def test_microseconds_of_the_monotonic_clock_become_unix_time():
+    now = str(time.monotonic_ns() // 1000)
+    assert unit._moment(now) == pytest.approx(time.time(), abs=1)
+
+
+def test_a_unit_that_nobody_knows_has_no_properties():
+    assert unit.properties("") == {}

@@ -1,0 +1,167 @@
+"""Every way a run can end, on real systemd, and what the gateways know afterwards."""
+
+import time
+
+import pytest
+
+from lab.console import eventually
+
+HOSTS = ("jobs13", "jobs12")
+testinfra_hosts = [f"ansible://{name}" for name in HOSTS]
+
+NEVER = 4102444800  # 2100-01-01 UTC, which the schedules of most of these jobs name
+
+
+def test_a_success_is_reported_with_its_metrics_to_both_gateways(job):
+    before = time.time() - 2
+    succeeds = job("succeeds")
+    assert succeeds.run() == 0
+    for known in (succeeds.at(node) for node in HOSTS):
+        assert known.result() == ("success", 0)
+        assert known.value("last_success_timestamp_seconds") >= before
+        assert known.value("records_processed") == 7
+
+
+def test_the_declaration_travels_with_every_report(job):
+    succeeds = job("succeeds")
+    assert succeeds.run() == 0
+    info = succeeds.metrics()["batch_job_info"]["labels"]
+    assert (info["owner"], info["severity"], info["kind"]) == ("ops", "critical", "backup")
+    assert info["schedule"] == "daily"
+    assert succeeds.value("max_runtime_seconds") == 3600
+
+
+def test_the_next_success_is_due_after_the_next_start_its_runtime_and_its_grace(job):
+    succeeds = job("succeeds")
+    assert succeeds.run() == 0
+    midnight = (succeeds.value("last_success_timestamp_seconds") // 86400 + 1) * 86400
+    assert succeeds.value("deadline_timestamp_seconds") == midnight + 3600 + 600
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("overlong", ("timeout", 143)),
+        ("hungry", ("oom-kill", 137)),
+        ("missing", ("start-failed", 203)),
+    ],
+)
+def test_a_run_that_fails_is_reported_as_what_it_was(job, name, result):
+    failing = job(name)
+    assert failing.run() != 0
+    assert [failing.at(node).result() for node in HOSTS] == [result, result]
+    assert failing.value("last_success_timestamp_seconds") is None
+
+
+def test_a_run_that_is_killed_is_reported_by_systemd_itself(job, host):
+    killed = job("sleeps")
+    host.check_output(f"systemctl start --no-block {killed.unit}")
+    assert eventually(
+        lambda: host.run(f"systemctl show -P MainPID {killed.unit} | grep -vx 0").rc == 0
+    )
+    host.check_output(f"systemctl kill --signal KILL --kill-whom main {killed.unit}")
+    assert eventually(lambda: killed.result() == ("signal", 137))
+
+
+def test_a_run_that_goes_on_is_known_by_its_start(job, host):
+    sleeps = job("sleeps")
+    before = time.time() - 2
+    host.check_output(f"systemctl start --no-block {sleeps.unit}")
+    assert eventually(lambda: (sleeps.value("last_start_timestamp_seconds") or 0) >= before)
+    assert "running for" in host.check_output("batch-job status | grep sleeps")
+    host.check_output(f"systemctl stop {sleeps.unit}")
+    assert eventually(lambda: sleeps.result() == ("signal", 143))
+
+
+@pytest.fixture
+def flags(host):
+    """Return a function that switches the job `wavers`: /srv/fail, /srv/quiet."""
+    yield lambda name: host.check_output(f"touch /srv/{name}")
+    host.check_output("rm -f /srv/fail /srv/quiet")
+
+
+def test_last_success_and_deadline_survive_a_failure(job, flags):
+    wavers = job("wavers")
+    assert wavers.run() == 0
+    success = wavers.value("last_success_timestamp_seconds")
+    flags("fail")
+    assert wavers.run() != 0
+    assert wavers.result() == ("exit-code", 3)
+    assert wavers.value("last_success_timestamp_seconds") == success
+    assert wavers.value("deadline_timestamp_seconds") == NEVER + 1800
+    assert wavers.value("last_completion_timestamp_seconds") > success
+
+
+def test_a_metric_that_a_later_success_does_not_send_vanishes(job, flags):
+    wavers = job("wavers")
+    assert wavers.run() == 0
+    assert wavers.value("size_bytes") == 1
+    flags("quiet")
+    assert wavers.run() == 0
+    assert wavers.value("size_bytes") is None
+
+
+def test_metric_lines_that_are_illegal_are_told_and_cost_nothing_else(job, host):
+    lies = job("lies")
+    assert lies.run() == 0
+    assert lies.result() == ("success", 0)
+    assert (lies.value("good"), lies.value("twice")) == (1, 1)
+    journal = host.check_output(f"journalctl --unit {lies.unit} --output cat")
+    assert "line 2 is left out: not a metric line" in journal
+    assert "line 3 is left out: batch_job_last_exit_code is not the job's to set" in journal
+    assert "line 5 is left out: the same series once more" in journal
+
+
+def test_peak_memory_is_the_units_own(job):
+    hungry = job("hungry")
+    assert hungry.run() != 0
+    limit = 100 << 20
+    assert limit * 0.9 < hungry.value("last_max_rss_bytes") <= limit
+
+
+def test_arguments_and_environment_arrive_as_they_were_written(job, host):
+    literal = job("literal")
+    assert literal.run() == 0
+    words = host.file("/srv/words").content_string.splitlines()
+    assert words == ["a b", "50%", "$HOME", "back\\slash", '"', "50% of $HOME"]
+
+
+def test_a_job_of_another_user_reports_without_seeing_the_credentials(job, host):
+    unprivileged = job("unprivileged")
+    assert unprivileged.run() == 0
+    assert unprivileged.value("user_id") == 1
+    assert host.run("runuser -u daemon -- cat /etc/batch-job/config.json").rc != 0
+
+
+def test_a_job_cannot_write_to_etc_unless_it_is_allowed_to(job, host):
+    assert job("confined").run() == 0
+    assert not host.file("/etc/written").exists
+    assert host.file("/srv/written").exists
+
+
+def test_a_job_of_cron_is_reported_as_it_was_declared(job, host):
+    host.check_output("batch-job run --job by-cron -- true")
+    by_cron = job("by-cron")
+    success = by_cron.value("last_success_timestamp_seconds")
+    assert by_cron.value("deadline_timestamp_seconds") == pytest.approx(success + 26 * 3600)
+
+
+def test_the_table_of_jobs_tells_result_and_deadline(job, host):
+    job("missing").run()
+    lines = host.check_output("batch-job status").splitlines()
+    (line,) = [line for line in lines if line.startswith("missing")]
+    assert "start-failed (203)" in line
+    assert "in 2" in line
+
+
+def test_the_reporter_is_one_file_that_needs_python_alone(host):
+    assert host.run("python3 -c 'import prometheus_client'").rc != 0
+    assert host.file("/usr/local/bin/batch-job").is_file
+    assert host.run("env -i /usr/local/bin/batch-job check").rc == 0
+
+
+def test_a_weekday_job_is_due_on_a_weekday(job):
+    due = time.gmtime(job("weekdays").value("deadline_timestamp_seconds"))
+    assert due.tm_wday < 5
+    # 02:00 in Berlin, an hour of runtime, a quarter of an hour of grace.
+    assert (due.tm_hour, due.tm_min) in [(1, 15), (2, 15)]

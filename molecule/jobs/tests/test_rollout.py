@@ -1,0 +1,163 @@
+"""Declaring jobs: what a rollout registers, changes, removes and refuses."""
+
+import pytest
+
+from conftest import Pushgateway
+from lab.console import eventually
+
+HOSTS = ("jobs13", "jobs12")
+testinfra_hosts = ["ansible://jobs13"]
+
+DAILY = {"name": "daily", "command": ["true"], "on_calendar": "*-*-* 02:00", "grace": "10min"}
+
+
+@pytest.fixture(scope="module")
+def restored(rollout):
+    """Roll the scenario's own jobs out again after the last test."""
+    yield
+    done = rollout("--limit", "jobs13", "--tags", "batch_job")
+    assert done.status == 0, done.message
+
+
+@pytest.fixture
+def declare(rollout, restored):
+    """Return a function that rolls out a list of jobs, and nothing else, to jobs13."""
+
+    def roll_out(jobs, *arguments, **variables):
+        variables["batch_job_jobs"] = jobs
+        return rollout("--limit", "jobs13", "--tags", "batch_job", *arguments, variables=variables)
+
+    return roll_out
+
+
+def registered(name, node=HOSTS[0]):
+    """Return labels and deadline of a group, or None when there is none."""
+    group = Pushgateway(node).group(name, "jobs13")
+    if not group:
+        return None
+    (info,) = group["batch_job_info"]
+    (deadline,) = group["batch_job_deadline_timestamp_seconds"]
+    return info["labels"]["schedule"], float(deadline["value"])
+
+
+def test_every_declared_job_is_registered_with_its_first_deadline(declare):
+    assert declare([DAILY]).status == 0
+    for node in HOSTS:
+        schedule, deadline = registered("daily", node)
+        assert schedule == "*-*-* 02:00"
+        assert deadline % 86400 == 2 * 3600 + 600
+
+
+def test_the_second_rollout_of_the_same_jobs_changes_nothing(declare):
+    assert declare([DAILY]).changed("jobs13") > 0
+    assert declare([DAILY]).changed("jobs13") == 0
+
+
+def test_another_schedule_is_registered_anew_and_the_timer_follows(declare, host):
+    assert declare([DAILY]).status == 0
+    assert declare([{**DAILY, "on_calendar": "*-*-* 03:00"}]).status == 0
+    schedule, deadline = registered("daily")
+    assert (schedule, deadline % 86400) == ("*-*-* 03:00", 3 * 3600 + 600)
+    timer = host.check_output(
+        "systemctl show --property NextElapseUSecRealtime batch-job-daily.timer"
+    )
+    assert "03:00:00" in timer
+
+
+def test_another_owner_leaves_the_deadline_alone(declare):
+    assert declare([{**DAILY, "owner": "ops"}]).status == 0
+    before = registered("daily")
+    assert declare([{**DAILY, "owner": "dba"}]).status == 0
+    (info,) = Pushgateway(HOSTS[0]).group("daily", "jobs13")["batch_job_info"]
+    assert info["labels"]["owner"] == "dba"
+    assert registered("daily") == before
+
+
+def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare, host):
+    assert declare([DAILY]).status == 0
+    assert host.service("batch-job-daily.timer").is_enabled
+    host.check_output("systemctl stop pushgateway")
+    host.check_output("systemctl start batch-job-daily")
+    host.check_output("systemctl start pushgateway")
+    assert declare([]).status == 0
+    found = host.run("find /etc /var/lib -name '*batch-job-daily*' -o -path '*batch-job*daily*'")
+    assert found.stdout == ""
+    assert "daily" not in host.check_output("systemctl list-units --all --plain 'batch-job-*'")
+    assert "daily" not in host.check_output("batch-job status")
+    assert registered("daily") is not None
+
+
+def test_a_job_that_is_switched_off_has_no_timer(declare, host):
+    assert declare([DAILY]).status == 0
+    assert declare([{**DAILY, "enabled": False}]).status == 0
+    assert not host.service("batch-job-daily.timer").is_running
+    assert host.file("/etc/systemd/system/batch-job-daily.service").exists
+
+
+def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
+    checked = declare([DAILY], "--check", "--diff")
+    assert checked.status == 0
+    assert "OnCalendar=*-*-* 02:00" in checked.diff
+    assert not host.file("/etc/systemd/system/batch-job-daily.timer").exists
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"on_calendar": "Fooday 02:00"}, "Failed to parse calendar specification 'Fooday 02:00'"),
+        ({"timezone": "Europe/Berlni"}, "Europe/Berlni"),
+        ({"on_calendar": "2001-01-01"}, "never elapses again: 2001-01-01"),
+        ({"max_runtime": "2 hours"}, "max_runtime: '2 hours' is not a duration"),
+        ({"name": "a/b"}, "'a/b' is not a name"),
+        ({"comand": ["true"]}, "batch_job_jobs.comand. Supported parameters"),
+        ({"severity": "urgent"}, "severity"),
+    ],
+)
+def test_a_bad_declaration_is_refused_before_the_jobs_change(declare, host, change, message):
+    units = "cat /etc/systemd/system/batch-job-* /etc/batch-job/jobs/* | sha256sum"
+    before = host.check_output(units)
+    done = declare([{**DAILY, **change}])
+    assert done.status != 0
+    assert message in done.message
+    assert host.check_output(units) == before
+
+
+def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host):
+    gateways = [{"url": "http://jobs13:1"}]
+    done = declare([DAILY], batch_job_gateways=gateways)
+    assert done.status != 0
+    assert "http://jobs13:1 cannot be reached" in done.message
+    assert "batch_job_gateway_required" in done.message
+    assert not host.file("/etc/systemd/system/batch-job-daily.timer").exists
+
+
+def test_an_unreachable_gateway_can_be_a_warning_and_is_told_later(declare, host):
+    host.check_output("systemctl stop pushgateway")
+    done = declare([DAILY], batch_job_gateway_required=False)
+    host.check_output("systemctl start pushgateway")
+    assert done.status == 0
+    assert host.service("batch-job-daily.timer").is_running
+    assert eventually(lambda: registered("daily") is not None)
+
+
+def test_refused_credentials_fail_the_rollout_with_a_clear_message(declare, changed_host):
+    users = {"me": "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"}
+    web = {"basic_auth_users": users}
+    ready = {"username": "me", "password": "correct horse"}
+    secured = {"pushgateway_web_config": web, "pushgateway_ready": ready}
+    assert changed_host("jobs13", "pushgateway", **secured).status == 0
+    credentials = {"username": "me", "password_file": "password"}
+    wrong = declare(
+        [DAILY],
+        batch_job_gateway_defaults=credentials,
+        batch_job_secret_files={"password": "battery staple\n"},
+    )
+    assert wrong.status != 0
+    assert "answers 401 Unauthorized: it refuses the credentials" in wrong.message
+    assert "battery staple" not in wrong.message
+    right = declare(
+        [DAILY],
+        batch_job_gateway_defaults=credentials,
+        batch_job_secret_files={"password": "correct horse\n"},
+    )
+    assert right.status == 0

@@ -1,0 +1,100 @@
+"""Filters: jobs as systemd and the reporter read them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
+
+MARK = re.compile(r"^=====> (\S+)\n", re.MULTILINE)
+# These would change what the first word of a command means.
+PREFIXES = "@-:+!|"
+# What the reporter must know of a job.
+DECLARATION = (
+    "name",
+    "owner",
+    "severity",
+    "kind",
+    "on_calendar",
+    "timezone",
+    "randomized_delay",
+    "max_runtime",
+    "grace",
+    "max_age",
+)
+
+
+def one_line(text: Any) -> str:
+    """Return a value as a text. Raises AnsibleFilterError when it would begin a line of its own."""
+    line = str(text)
+    if len(line.splitlines()) > 1 or line.endswith("\n"):
+        raise AnsibleFilterError(f"{line!r} is more than one line, which a unit cannot hold")
+    return line
+
+
+def systemd_quoted(text: Any) -> str:
+    """Return a text that systemd takes literally: in quotes, nothing expanded."""
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+def systemd_command(argv: Sequence[Any]) -> str:
+    """Return a command for `ExecStart=` whose words arrive as they are."""
+    if isinstance(argv, str) or not argv:
+        raise AnsibleFilterError(f"{argv!r} is not a list of a command and its arguments")
+    program = str(argv[0])
+    if not program or program[0] in PREFIXES:
+        raise AnsibleFilterError(f"{program!r} is not a program: systemd reads its first letter")
+    # In `ExecStart=` only, a dollar would begin a variable.
+    return " ".join(systemd_quoted(word).replace("$", "$$") for word in argv)
+
+
+def unit_options(options: Mapping[str, Any]) -> list[str]:
+    """Return lines for the `[Service]` section; a list repeats its option."""
+    lines = []
+    for name, value in options.items():
+        if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
+            raise AnsibleFilterError(f"{name!r} is not an option of systemd's")
+        for each in value if isinstance(value, list) else [value]:
+            text = str(each).lower() if isinstance(each, bool) else one_line(each)
+            lines.append(f"{name}={text}")
+    return lines
+
+
+def marked_files(text: str) -> dict[str, str]:
+    """Return the files in a text in which a line `=====> NAME` begins each of them."""
+    parts = MARK.split(text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def enabled_jobs(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the jobs that are not switched off."""
+    return [job for job in jobs if boolean(job.get("enabled", True))]
+
+
+def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a file for each job, as the reporter reads it."""
+    files = {}
+    for job in jobs:
+        declared = {key: str(job[key]) for key in DECLARATION if job.get(key) is not None}
+        files[f"jobs/{job['name']}.json"] = json.dumps(declared, indent=2) + "\n"
+    return files
+
+
+class FilterModule:
+    """Makes the filters known to Ansible."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "declaration_files": declaration_files,
+            "enabled_jobs": enabled_jobs,
+            "marked_files": marked_files,
+            "systemd_command": systemd_command,
+            "systemd_quoted": systemd_quoted,
+            "unit_options": unit_options,
+        }
