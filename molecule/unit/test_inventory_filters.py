@@ -41,7 +41,7 @@ def test_an_external_job_has_no_host_unless_it_says_so():
 
 
 def test_an_external_job_is_not_given_what_only_a_host_can_do():
-    with pytest.raises(AnsibleFilterError, match="batch_job_external, .*there is no command"):
+    with pytest.raises(AnsibleFilterError, match=r"batch_job_external, .*there is no command"):
         declared_jobs([{**JOB, "command": ["true"]}])
 
 

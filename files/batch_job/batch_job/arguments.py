@@ -99,7 +99,7 @@ def all_verbs() -> Parser:
     where.add_argument(
         "--config-directory",
         type=Path,
-        default=Path(os.environ.get(ENVIRONMENT + "CONFIG_DIRECTORY", "/etc/batch-job")),
+        default=Path(os.environ.get(ENVIRONMENT + "CONFIG_DIRECTORY") or "/etc/batch-job"),
         metavar="DIR",
         help="gateways and declared jobs (default: /etc/batch-job)",
     )
@@ -111,14 +111,15 @@ def all_verbs() -> Parser:
         help="kept reports and results (default: /var/lib/batch-job, or ~/.local/state/batch-job)",
     )
 
-    group = Parser(add_help=False)
-    group.add_argument("--job", required=True, type=_type(job_name), help="the job's name")
-    group.add_argument(
+    host = Parser(add_help=False)
+    host.add_argument(
         "--instance",
         type=_type(instance_name),
         default=os.environ.get(ENVIRONMENT + "INSTANCE"),
         help="the host (default: as configured, or this host's name); '' for jobs without one",
     )
+    group = Parser(add_help=False, parents=[host])
+    group.add_argument("--job", required=True, type=_type(job_name), help="the job's name")
 
     declared = Parser(add_help=False)
     what = declared.add_argument_group("declaration (default: as in the inventory, if it is there)")
@@ -153,7 +154,7 @@ def all_verbs() -> Parser:
     added.usage = "batch-job run --job JOB [options] -- COMMAND [ARGUMENT ...]"
     add("start", "report a start, in ExecStartPre= of a unit", group, declared)
     add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
-    added = add("register", "tell gateways until when a job must succeed", declared)
+    added = add("register", "tell gateways until when a job must succeed", host, declared)
     which = added.add_mutually_exclusive_group(required=True)
     which.add_argument("--job", type=_type(job_name), help="the job's name")
     which.add_argument(
@@ -161,7 +162,6 @@ def all_verbs() -> Parser:
         action="store_true",
         help="all jobs declared on this host; forgets those that are declared no longer",
     )
-    added.add_argument("--instance", type=_type(instance_name), help="the host")
     added.add_argument("--dry-run", action="store_true", help="only tell what would change")
     added = add("push", "add metrics from standard input to a job's", group)
     added.add_argument("--replace", action="store_true", help="replace the job's metrics instead")

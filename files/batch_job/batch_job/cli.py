@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
             thread.join()
         for reporter in reporters:
             reporter.ended(done.outcome, own_metrics)
-        if METRICS_FILE not in os.environ:
-            own_metrics.unlink(missing_ok=True)
+    if METRICS_FILE not in os.environ:
+        with suppress(OSError):
+            own_metrics.unlink()
     return runner.end_as(done)
 
 
@@ -141,7 +142,7 @@ def push(arguments: argparse.Namespace) -> int:
     from batch_job import metrics
     from batch_job.gateway import RejectedError
 
-    own = metrics.check_own(sys.stdin.read())
+    own = metrics.check_own(sys.stdin.buffer.read().decode("utf-8", "replace"))
     for problem in own.problems:
         print_error(f"{problem}; nothing is pushed".replace(" is left out", ""))
     if own.problems:
@@ -277,11 +278,11 @@ def _job(arguments: argparse.Namespace) -> Job:
 
 def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
     """Return how long the job may run as it was declared; cheap when it was not."""
-    if not (arguments.config_directory / "jobs" / f"{arguments.job}.json").exists():
+    if not os.path.exists(arguments.config_directory / "jobs" / f"{arguments.job}.json"):
         return None
-    from batch_job.config import declared_job
-
     with _told():
+        from batch_job.config import declared_job
+
         return declared_job(arguments.config_directory, arguments.job).schedule.max_runtime
     return None
 

@@ -113,6 +113,9 @@ def _job(path: Path, name: str) -> Job:
     """Return the job that a file declares. Its keys are those of `batch_job_jobs`."""
     found = _read(path, missing={})
     try:
+        for key, value in found.items():
+            if not isinstance(value, str):
+                raise ValueError(f"{key} is a text, not {value!r}")
         schedule = Schedule(
             on_calendar=found.pop("on_calendar", None),
             timezone=found.pop("timezone", None),

@@ -100,10 +100,9 @@ class Delivery:
 
     def _send_kept(self, gateways: Sequence[Gateway]) -> None:
         """Use what is left of the time to send what waits for gateways that answer."""
-        if not gateways or self._spool.is_empty():
-            return
         try:
-            flush(gateways, self._spool, self._limit, self._push, self._tell)
+            if gateways and not self._spool.is_empty():
+                flush(gateways, self._spool, self._limit, self._push, self._tell)
         except OSError as error:
             self._tell(f"the kept reports cannot be sent: {error}")
 
@@ -114,14 +113,13 @@ def send(gateway: Gateway, report: Report, push: Push, tell: Tell) -> None:
     When the gateway rejects it because of the job's own metrics, they are left out.
     """
     delay = metrics.gauge("report_delay_seconds", max(0.0, round(time.time() - report.created, 3)))
-    families = [*report.families, delay]
-    contract = metrics.without_own(families)
+    contract = metrics.without_own(report.families)
     try:
-        push(gateway, report.group, families, report.replace)
+        push(gateway, report.group, [*report.families, delay], report.replace)
     except RejectedError as error:
-        if len(contract) == len(families):
+        if not contract or len(contract) == len(report.families):
             raise
-        push(gateway, report.group, contract, report.replace)
+        push(gateway, report.group, [*contract, delay], report.replace)
         tell(f"{report.group.job}: {error}; the job's own metrics are left out")
 
 

@@ -41,7 +41,7 @@ HELP = {
     "included, else of its largest process.",
     "deadline_timestamp_seconds": "A success must arrive before this.",
     "max_runtime_seconds": "A run longer than this is stuck; +Inf when no limit was declared.",
-    "grace_seconds": "How late after its allowed runtime a success may be.",
+    "grace_seconds": "How late a success may be beyond its allowed runtime, with the random delay.",
     "report_delay_seconds": "How long the latest report waited until it could be delivered.",
 }
 
@@ -89,7 +89,7 @@ def declaration(job: Job) -> list[Metric]:
     return [
         gauge("info", 1, labels),
         gauge("max_runtime_seconds", schedule.max_runtime or math.inf),
-        gauge("grace_seconds", schedule.grace),
+        gauge("grace_seconds", schedule.randomized_delay + schedule.grace),
     ]
 
 
@@ -149,9 +149,10 @@ def read_own(path: Path) -> OwnMetrics:
         return OwnMetrics([], [])
     except OSError as error:
         return OwnMetrics([], [f"{path}: {error.strerror}"])
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return OwnMetrics([], [f"{path}: not a plain file"])
     with open(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return OwnMetrics([], [f"{path}: not a plain file"])
         content = file.read(OWN_LIMIT + 1)
     if len(content) > OWN_LIMIT:
         return OwnMetrics([], [f"{path}: larger than {OWN_LIMIT} bytes"])
@@ -168,7 +169,8 @@ def check_own(text: str) -> OwnMetrics:
     types: dict[str, str] = {}
     seen = set()
     problems = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): for a gateway, other characters than \n end no line.
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
             if line.lstrip().startswith("#"):
                 words = line.split(None, 3)
@@ -176,7 +178,8 @@ def check_own(text: str) -> OwnMetrics:
                     _check_name(words[2])
                     if words[1] == "TYPE":
                         _check_type(words, types)
-                    kept.setdefault(words[2], []).append(line)
+                    else:
+                        kept.setdefault(words[2], []).insert(0, line)
             elif line.strip():
                 name, labels = _check_sample(line)
                 if (name, labels) in seen:
@@ -185,12 +188,12 @@ def check_own(text: str) -> OwnMetrics:
                 kept.setdefault(_family(name, types), []).append(line)
         except ValueError as error:
             problems.append(f"line {number} is left out: {error}")
-    # Lines of one family belong together, comments first.
     families = []
-    for lines in kept.values():
-        lines.sort(key=lambda line: not line.lstrip().startswith("#"))
-        families += [each for each in parse("\n".join(lines) + "\n") if each.samples]
-    return OwnMetrics([_as_written(each) for each in families], problems)
+    for name, lines in kept.items():
+        # Without a type, the client library would make a family of each series.
+        whole = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
+        families += [each for each in parse("\n".join(whole)) if each.samples]
+    return OwnMetrics(families, problems)
 
 
 def _check_name(name: str) -> None:
@@ -208,7 +211,9 @@ def _check_type(words: list[str], types: dict[str, str]) -> None:
         raise ValueError(f"{kind[:80]!r} is not a type")
     if words[2] in types:
         raise ValueError(f"the type of {words[2]} once more")
-    types[words[2]] = kind
+    # The client library would call a counter `x` without the suffix `x_total`.
+    is_renamed = kind == "counter" and not words[2].endswith("_total")
+    types[words[2]] = "untyped" if is_renamed else kind
 
 
 def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -238,13 +243,3 @@ def _family(name: str, types: Mapping[str, str]) -> str:
         if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
             return base
     return name
-
-
-def _as_written(family: Metric) -> Metric:
-    """Return a family that the client library will render with the name the job gave it.
-
-    It would call a counter `x` without the suffix `x_total`, and so take its type away.
-    """
-    if family.type == "counter" and family.samples[0].name == family.name:
-        family.type = "gauge"
-    return family

@@ -123,6 +123,8 @@ def register(host: Host, jobs: Sequence[Job], dry_run: bool) -> Registered:
     and OSError.
     """
     due = dict(zip(jobs, deadlines([job.schedule for job in jobs], time.time())))
+    # Gateways were told of this schedule, or will be: a deadline that stands must not move.
+    told = {job for job in jobs if host.state.read(job.name).get("schedule") == [*job.schedule]}
     done = Registered([], [])
     for gateway in host.gateways:
         try:
@@ -133,7 +135,8 @@ def register(host: Host, jobs: Sequence[Job], dry_run: bool) -> Registered:
             done.errors.append(error)
             known = None
         for job in jobs:
-            _register(host, gateway, job, due[job], known, done, dry_run)
+            deadline = None if known is None and job in told else due[job]
+            _register(host, gateway, job, deadline, known, done, dry_run)
     return done
 
 
@@ -152,8 +155,10 @@ def _register(
     new = registration(job, due, before)
     if not dry_run:
         stands = due if new.sets_deadline else _value(before, DEADLINE)
-        memory = {"declared": True, **({} if stands is None else {"deadline": stands})}
-        if memory.items() - host.state.read(job.name).items():
+        memory = {"declared": True, "schedule": [*job.schedule]}
+        memory.update({} if stands is None else {"deadline": stands})
+        remembered = host.state.read(job.name)
+        if {**remembered, **memory} != remembered:
             host.state.update(job.name, **memory)
     if not new.families:
         return

@@ -42,7 +42,7 @@ class Run(NamedTuple):
     """A run that has ended, and the signal that ended it, if one did."""
 
     outcome: Outcome
-    ended_by: signal.Signals | None = None
+    ended_by: int | None = None
 
 
 def run(
@@ -85,12 +85,12 @@ def run(
     status, usage, timed_out = _wait(pid, watched, clock, max_runtime, own_group)
     ended, duration = time.time(), time.monotonic() - clock
 
-    ended_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     code = SIGNALLED + ended_by if ended_by else os.WEXITSTATUS(status)
     if timed_out:
         result = TIMEOUT
         code = code or TIMED_OUT
-    elif ended_by is signal.SIGKILL and accounting.oom_kills() > kills_before:
+    elif ended_by == signal.SIGKILL and accounting.oom_kills() > kills_before:
         result = OOM_KILL
     elif ended_by:
         result = SIGNAL
@@ -120,25 +120,26 @@ def _wait(
         else:
             info = signal.sigtimedwait(watched, max(0.0, limit - time.monotonic()))
         if info is None:
-            send(pid, signal.SIGKILL if timed_out else signal.SIGTERM)
+            _signal(send, pid, signal.SIGKILL if timed_out else signal.SIGTERM)
             timed_out = True
             limit = time.monotonic() + PATIENCE
         elif info.si_signo != signal.SIGCHLD:
             # A terminal sends its signals to the command, too, unless that has its own group.
             if own_group or info.si_code <= 0:
-                os.kill(pid, info.si_signo)
+                _signal(os.kill, pid, info.si_signo)
         else:
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
                 if timed_out and own_group:
-                    _kill_rest(pid)
+                    # What it has left behind.
+                    _signal(os.killpg, pid, signal.SIGKILL)
                 return status, usage, timed_out
 
 
-def _kill_rest(group: int) -> None:
-    """End what a command that ran too long has left behind."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _signal(send: Callable[[int, int], None], target: int, number: int) -> None:
+    """Send a signal, if there is somebody left and it is allowed (not to another user's)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        send(target, number)
 
 
 def end_as(run: Run) -> int:
@@ -156,4 +157,4 @@ def end_as(run: Run) -> int:
 def print_error(message: str) -> None:
     """Tell something on stderr in one line; a closed stderr harms nobody."""
     with contextlib.suppress(OSError):
-        os.write(2, f"batch-job: {' '.join(message.split())}\n".encode())
+        os.write(2, f"batch-job: {' '.join(message.split())}\n".encode(errors="backslashreplace"))

@@ -178,5 +178,5 @@ def _load(path: Path) -> Kept | None:
             float(found["created"]),
         )
         return Kept(found["url"], report, path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -7,6 +7,7 @@ Service Manager"; the exit statuses in "Process Exit Codes".
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -111,10 +112,12 @@ def exit_code(status: str) -> int | None:
     """Return a shell's number for `EXIT_STATUS`, which holds a number or a signal's name."""
     if status.isdigit():
         return int(status)
-    try:
-        return SIGNALLED + signal.Signals[f"SIG{status}"]
-    except KeyError:
+    # Signals of real time are named by their distance to the first or the last one.
+    found = re.fullmatch(r"([A-Z0-9]+?)([+-][0-9]+)?", status)
+    number = getattr(signal, f"SIG{found[1]}", None) if found else None
+    if found is None or number is None:
         return None
+    return SIGNALLED + int(number) + int(found[2] or 0)
 
 
 def properties(unit: str) -> dict[str, str]:

@@ -137,7 +137,7 @@ def test_no_directory_declares_no_jobs(tmp_path):
         ({"name": "other"}, "it declares 'other'"),
         ({"severity": "page"}, "severity is one of info, warning, critical"),
         ({"grace": "soon"}, "grace: 'soon' is not a duration"),
-        ({"max_runtime": 5}, "expected string"),
+        ({"max_runtime": 5}, "max_runtime is a text"),
         ({"max_age": "0h"}, "max_age: '0h' is not a duration"),
         ({"ownr": "ops"}, "ownr"),
         ({"on_calendar": 5}, "on_calendar"),

@@ -154,6 +154,16 @@ def test_a_registration_during_an_outage_does_not_move_the_deadline(node, start_
     assert returned.values("nightly")["deadline_timestamp_seconds"] == stood
 
 
+def test_a_gateway_that_missed_the_first_registration_gets_its_deadline_later(
+    node, pushgateway, start_pushgateway, port
+):
+    node.configure(pushgateway.url, f"http://127.0.0.1:{port}")
+    register(node)
+    returned = start_pushgateway(port)
+    node("flush")
+    assert "deadline_timestamp_seconds" in returned.values("nightly")
+
+
 def test_wrong_credentials_are_no_permission(node, stand_in):
     url, _seen = stand_in(401)
     node.configure(url)
