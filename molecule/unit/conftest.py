@@ -16,15 +16,15 @@ Module = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Module]:
+def run_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Module]:
     """Return a function from a module's name to a function that runs it."""
     directory = tmp_path_factory.mktemp("ansible")
 
-    def bind(name: str) -> Module:
+    def bind(name: str, role: str = "daemon") -> Module:
         def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
             arguments["_ansible_check_mode"] = check
             arguments["_ansible_tmpdir"] = str(directory)
-            script = REPOSITORY / "roles/daemon/library" / f"{name}.py"
+            script = REPOSITORY / "roles" / role / "library" / f"{name}.py"
             done = subprocess.run(
                 [sys.executable, str(script)],
                 input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),

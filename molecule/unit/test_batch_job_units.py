@@ -1,0 +1,150 @@
+"""Units and declarations out of jobs, and the reporter in one file."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from reporter_sources import sources
+from units import (
+    declaration_files,
+    enabled_jobs,
+    marked_files,
+    systemd_command,
+    systemd_quoted,
+    unit_options,
+)
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/bin/true"], '"/bin/true"'),
+        (["sh", "-c", "echo $HOME 50%"], '"sh" "-c" "echo $$HOME 50%%"'),
+        (["a", 'say "hi"', "back\\slash", 7], '"a" "say \\"hi\\"" "back\\\\slash" "7"'),
+    ],
+)
+def test_a_command_is_quoted_so_that_systemd_changes_nothing(argv, command):
+    assert systemd_command(argv) == command
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("tar --create", "not a list"),
+        ([], "not a list"),
+        (["-/bin/true"], "systemd reads its first letter"),
+        ([""], "systemd reads its first letter"),
+        (["sh", "-c", "one\ntwo"], "more than one line"),
+    ],
+)
+def test_what_is_no_command_is_refused(argv, message):
+    with pytest.raises(AnsibleFilterError, match=message):
+        systemd_command(argv)
+
+
+def test_an_environment_keeps_its_dollars():
+    assert systemd_quoted("PRICE=5$ or 10%") == '"PRICE=5$ or 10%%"'
+
+
+def test_options_become_lines_and_a_list_repeats_its_option():
+    options = {"Nice": 10, "PrivateTmp": False, "ReadWritePaths": ["/srv", "/mnt"]}
+    assert unit_options(options) == [
+        "Nice=10",
+        "PrivateTmp=false",
+        "ReadWritePaths=/srv",
+        "ReadWritePaths=/mnt",
+    ]
+
+
+@pytest.mark.parametrize("options", [{"nice": 1}, {"Nice=1\nUser": 2}, {"Nice": "1\nUser=root"}])
+def test_an_option_cannot_become_another_line(options):
+    with pytest.raises(AnsibleFilterError):
+        unit_options(options)
+
+
+def test_a_marked_text_is_split_into_its_files():
+    text = "\n=====> a.service\n[Unit]\n\n=====> b.timer\n[Timer]\n"
+    assert marked_files(text) == {"a.service": "[Unit]\n\n", "b.timer": "[Timer]\n"}
+
+
+def test_the_reporter_is_told_what_was_declared_and_no_more():
+    job = {"name": "a", "command": ["true"], "grace": "1h", "timezone": None}
+    assert json.loads(declaration_files([job])["jobs/a.json"]) == {"name": "a", "grace": "1h"}
+
+
+@pytest.mark.parametrize(("enabled", "is_kept"), [(True, True), ("yes", True), ("no", False)])
+def test_a_job_that_is_switched_off_is_left_out(enabled, is_kept):
+    assert bool(enabled_jobs([{"name": "a", "enabled": enabled}])) is is_kept
+
+
+@pytest.fixture
+def zipapp(run_module, tmp_path):
+    """Return a function that builds the reporter into one file, and the file."""
+    path = tmp_path / "batch-job"
+    module = run_module("python_zipapp", role="batch_job")
+
+    def build(check=False, **changes):
+        return module(check=check, path=str(path), sources={**sources(), **changes})
+
+    return build, path
+
+
+def test_the_reporter_runs_from_one_file_without_its_library_installed(zipapp):
+    build, path = zipapp
+    assert build()["changed"]
+    help_text = subprocess.run(
+        [sys.executable, "-IS", str(path), "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Reports runs of batch jobs" in help_text.stdout
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_building_the_same_sources_again_changes_nothing(zipapp):
+    build, path = zipapp
+    build()
+    before = path.read_bytes()
+    assert not build()["changed"]
+    assert path.read_bytes() == before
+
+
+def test_one_changed_source_is_named(zipapp):
+    build, _path = zipapp
+    build()
+    assert build(**{"batch_job/values.py": "X = 1\n"})["changed_files"] == ["batch_job/values.py"]
+
+
+def test_check_mode_builds_nothing(zipapp):
+    build, path = zipapp
+    assert build(check=True)["changed"]
+    assert not path.exists()
+
+
+def test_a_source_with_a_syntax_error_leaves_what_was_there(zipapp):
+    build, path = zipapp
+    build()
+    before = path.read_bytes()
+    assert "building" in build(**{"batch_job/values.py": "def"})["msg"]
+    assert path.read_bytes() == before
+
+
+def test_another_pythons_compiled_files_are_built_anew(zipapp):
+    build, path = zipapp
+    build()
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**entries, "compiled_by": b"another\n"}.items():
+            archive.writestr(name, content)
+    path.chmod(0o755)
+    assert build()["changed_files"] == ["compiled_by"]
+
+
+def test_a_damaged_file_is_built_anew(zipapp):
+    build, path = zipapp
+    build()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert build()["changed"]
+    assert not build()["changed"]
