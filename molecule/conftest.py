@@ -16,12 +16,12 @@ import requests
 from lab import REPOSITORY, nodes
 
 LAB = "molecule"
-SITE = REPOSITORY / "playbooks" / "site.yml"
+PLAYBOOKS = REPOSITORY / "playbooks"
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a run of `playbooks/site.yml` did."""
+    """What a run of a playbook did."""
 
     status: int
     report: dict[str, Any]
@@ -54,7 +54,7 @@ class Rollout:
 
 @pytest.fixture(scope="session")
 def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a function that rolls out to the scenario's inventory and returns a Rollout.
+    """Return a function that runs a playbook on the scenario's inventory and returns a Rollout.
 
     With `wait=False` it returns the process that rolls out, instead.
     """
@@ -64,12 +64,20 @@ def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         *arguments: str,
         variables: Mapping[str, Any] | None = None,
         inventory: Path = own,
+        playbook: str = "site.yml",
         wait: bool = True,
     ) -> Rollout | subprocess.Popen[str]:
         extra = tmp_path_factory.mktemp("rollout") / "extra.json"
         extra.write_text(json.dumps(variables or {}))
         done = subprocess.Popen(
-            ["ansible-playbook", "-i", str(inventory), f"-e@{extra}", *arguments, str(SITE)],
+            [
+                "ansible-playbook",
+                "-i",
+                str(inventory),
+                f"-e@{extra}",
+                *arguments,
+                str(PLAYBOOKS / playbook),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -13,6 +13,7 @@ SERVICES = ("pushgateway", "prometheus", "alertmanager")
 def installed(host: Any) -> str:
     """Return what a rollout puts on a host, as far as it is there."""
     paths = " ".join(f"/opt/{name}* /etc/{name} /etc/systemd/system/{name}*" for name in SERVICES)
+    paths += " /usr/local/bin/batch-job /etc/batch-job /etc/systemd/system/*batch-job*"
     return str(host.run(f"ls -d {paths} 2>/dev/null").stdout)
 
 
@@ -30,8 +31,10 @@ def cleaned(untouched: None, host: Any) -> Iterator[None]:
     """Remove what a test installs, before `untouched` looks."""
     yield
     names = " ".join(SERVICES)
-    host.run(f"systemctl disable --now {names}")
+    host.run(f"systemctl disable --now {names} $(cd /etc/systemd/system; ls *batch-job*.timer)")
     host.run(
         f"for name in {names}; do rm -rf /opt/$name* /etc/$name /var/lib/$name"
-        " /etc/systemd/system/$name.service; userdel $name; done; systemctl daemon-reload"
+        " /etc/systemd/system/$name.service; userdel $name; done;"
+        " rm -rf /usr/local/bin/batch-job /etc/batch-job /var/lib/batch-job"
+        " /etc/systemd/system/*batch-job*; systemctl daemon-reload"
     )

@@ -11,6 +11,7 @@ from batch_job.config import Job
 
 INFO = metrics.PREFIX + "info"
 DEADLINE = metrics.PREFIX + "deadline_timestamp_seconds"
+SUCCESS = metrics.PREFIX + "last_success_timestamp_seconds"
 
 
 class Registration(NamedTuple):
@@ -23,8 +24,12 @@ class Registration(NamedTuple):
 def registration(job: Job, deadline: float | None, known: dict[str, Any]) -> Registration:
     """Compare a declaration with what a gateway's API tells of the group.
 
-    A job whose schedule did not change keeps its deadline: what is overdue stays overdue.
+    A job whose schedule did not change keeps its deadline: what is overdue stays overdue. A job
+    that reports its successes by plain pushes is left alone where its age alone says when it is
+    due: each of its pushes would take away what is registered.
     """
+    if job.schedule.max_age and SUCCESS in known and INFO not in known:
+        return Registration([], False)
     declared = metrics.declaration(job)
     changed = [family for family in declared if _told(family) != _known(known, family.name)]
     same_schedule = all(

@@ -84,6 +84,12 @@ def test_a_job_that_ran_without_a_deadline_gets_one(compare):
     assert compare(JOB, 500) == (WHOLE, True)
 
 
+def test_a_job_that_reports_by_plain_pushes_is_left_to_its_age(compare, pushgateway):
+    pushgateway.push("nightly", "batch_job_last_success_timestamp_seconds 1\n")
+    assert compare(Job("nightly", schedule=Schedule(max_age=60)), 500) == ([], False)
+    assert compare(JOB, 500) == (WHOLE, True)
+
+
 def register(node, *words, **environment):
     return node("register", "--job", "nightly", "--due-within", "26h", *words, **environment)
 

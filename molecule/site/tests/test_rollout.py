@@ -60,3 +60,14 @@ def test_a_newly_declared_job_reaches_prometheus_without_a_restart(
     assert eventually(lambda: not prometheus.query('batch_job:declared{job="backup-etc"}'))
     assert host.service("prometheus").systemd_properties["MainPID"] == pid
     assert rollout("--tags", "prometheus").status == 0
+
+
+def test_a_job_that_runs_elsewhere_is_watched_without_a_host(rollout, prometheus: Prometheus):
+    jobs = [{"name": "release-pipeline", "max_age": "8d", "owner": "dev", "min_size_bytes": 10}]
+    assert rollout("--tags", "prometheus", variables={"batch_job_external": jobs}).status == 0
+    declared = eventually(lambda: prometheus.labels('batch_job:declared{job="release-pipeline"}'))
+    assert declared["owner"] == "dev"
+    assert "instance" not in declared
+    size = 'batch_job_declared_min_size_bytes{job="release-pipeline"} == 10'
+    assert eventually(lambda: prometheus.query(size))
+    assert rollout("--tags", "prometheus").status == 0
