@@ -41,7 +41,8 @@ molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the r
 	state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
 		MOLECULE_EPHEMERAL_DIRECTORY=$$state molecule test --all --report --no-command-borders
 
-bench: preflight .venv/ready ## Measure what a rollout costs
+bench: preflight .venv/ready ## Measure what a rollout and a report cost
+	@python -m lab.bench_reporter
 	@python -m lab.bench
 
 docs: .venv/ready ## Write the tables of variables into the roles' READMEs

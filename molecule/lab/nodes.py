@@ -59,7 +59,7 @@ LABS = {
                 Node("fresh"),
             ),
         ),
-        Lab("bench", (Node("monitor"),)),
+        Lab("bench", (Node("monitor"), Node("fileserver"))),
     )
 }
 
