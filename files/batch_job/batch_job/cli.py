@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a command and report it; the exit status is the command's."""
-    own_metrics = Path(os.environ.get(METRICS_FILE) or _temporary_name())
+    own_metrics = Path(os.environ.get(METRICS_FILE) or _private_file())
     lock = _lock(arguments) if arguments.lock else None
     if lock is BUSY:
         print_error(f"{arguments.job}: it is still running, this run is left out")
@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     if METRICS_FILE not in os.environ:
         with suppress(OSError):
             own_metrics.unlink()
+        with suppress(OSError):
+            own_metrics.parent.rmdir()
     return runner.end_as(done)
 
 
@@ -294,13 +296,13 @@ def _state_directory(arguments: argparse.Namespace) -> Path:
     return Path(arguments.state_directory or default_directory())
 
 
-def _temporary_name() -> str:
-    """Return a path for the job's own metrics, in a directory that anybody may write to.
-
-    The name is never reused, and whoever plants a link there gains nothing: it is not followed.
-    """
-    directory = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
-    return f"{directory}/batch-job-{os.getpid()}-{time.time_ns()}.prom"
+def _private_file() -> str:
+    """Return a path for the job's own metrics, in a new directory that nobody else can enter."""
+    parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    directory = f"{parent}/batch-job-{os.getpid()}-{time.time_ns()}"
+    with suppress(OSError):
+        os.mkdir(directory, 0o700)
+    return f"{directory}/metrics.prom"
 
 
 BUSY = -1
