@@ -125,7 +125,7 @@ def register(arguments: argparse.Namespace) -> int:
         gone = forget_undeclared(host, [job.name for job in jobs], arguments.dry_run)
     else:
         jobs = [_job(arguments)]
-    done = tell_gateways(host, jobs, arguments.dry_run)
+    done = tell_gateways(host, jobs, declared=arguments.all, dry_run=arguments.dry_run)
     for line in [*gone, *done.changes]:
         print(line)
     for error in done.errors:

@@ -116,13 +116,16 @@ class Registered(NamedTuple):
     errors: list[GatewayError]
 
 
-def register(host: Host, jobs: Sequence[Job], dry_run: bool) -> Registered:
+def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> Registered:
     """Tell every gateway of the jobs: what it does not know, and that only.
 
-    What a gateway does not take is kept for it. Raises ScheduleError before anything is told,
-    and OSError.
+    What a gateway does not take is kept for it. Of a `declared` job without a calendar, Prometheus
+    knows the age that its success may have; a deadline would go on to stand when the job reports
+    successes by plain pushes. Raises ScheduleError before anything is told, and OSError.
     """
     due = dict(zip(jobs, deadlines([job.schedule for job in jobs], time.time())))
+    if declared:
+        due = {job: moment if job.schedule.on_calendar else None for job, moment in due.items()}
     # Gateways were told of this schedule, or will be: a deadline that stands must not move.
     told = {job for job in jobs if host.state.read(job.name).get("schedule") == [*job.schedule]}
     done = Registered([], [])
@@ -137,6 +140,9 @@ def register(host: Host, jobs: Sequence[Job], dry_run: bool) -> Registered:
         for job in jobs:
             deadline = None if known is None and job in told else due[job]
             _register(host, gateway, job, deadline, known, done, dry_run)
+    for job in jobs:
+        if declared and not dry_run and not host.state.read(job.name).get("declared"):
+            host.state.update(job.name, declared=True)
     return done
 
 
@@ -155,7 +161,7 @@ def _register(
     new = registration(job, due, before)
     if not dry_run:
         stands = due if new.sets_deadline else _value(before, DEADLINE)
-        memory = {"declared": True, "schedule": [*job.schedule]}
+        memory: dict[str, Any] = {"schedule": [*job.schedule]}
         memory.update({} if stands is None else {"deadline": stands})
         remembered = host.state.read(job.name)
         if {**remembered, **memory} != remembered:

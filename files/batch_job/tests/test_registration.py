@@ -232,3 +232,18 @@ def test_a_bad_calendar_registers_nothing(node, pushgateway, systemd):
     assert done.returncode == 64
     assert "'no day'" in done.stderr
     assert pushgateway.values("one") == {}
+
+
+def test_a_declared_job_without_a_calendar_is_due_by_its_age_alone(node, pushgateway):
+    node.configure(pushgateway.url)
+    node.declare("by-hand", max_age="26h")
+    assert node("register", "--all").returncode == 0
+    known = pushgateway.values("by-hand")
+    assert "grace_seconds" in known
+    assert "deadline_timestamp_seconds" not in known
+
+
+def test_a_job_that_was_registered_by_hand_is_not_forgotten(node, pushgateway):
+    node.configure(pushgateway.url)
+    register(node)
+    assert node("register", "--all").stdout == "nothing changed\n"

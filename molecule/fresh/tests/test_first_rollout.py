@@ -12,7 +12,8 @@ def test_check_mode_predicts_the_rollout(rollout):
     checked = rollout("--check", "--diff")
     assert checked.status == 0, checked.message
     # For each service: user, release, unit, symlink; configuration, and a directory for it.
-    assert checked.changed("fresh") == 15
+    # For jobs: the reporter, its configuration, units, timers.
+    assert checked.changed("fresh") == 15 + 4
     assert "/opt/prometheus-" in checked.diff
     assert "ExecStart=/opt/pushgateway/pushgateway" in checked.diff
 
