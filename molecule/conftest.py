@@ -140,7 +140,7 @@ class Pushgateway(Service):
     def push(self, job: str, instance: str = "", **metrics: float) -> requests.Response:
         """Replace the group of a job by the metrics."""
         path = f"/metrics/job/{job}" + (f"/instance/{instance}" if instance else "")
-        body = "".join(f"{name} {value}\n" for name, value in metrics.items())
+        body = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in metrics.items())
         return requests.put(self.url + path, data=body, timeout=10)
 
     def groups(self) -> dict[str, dict[str, Any]]:
