@@ -123,7 +123,7 @@ def test_arguments_and_environment_arrive_as_they_were_written(job, host):
     literal = job("literal")
     assert literal.run() == 0
     words = host.file("/srv/words").content_string.splitlines()
-    assert words == ["a b", "50%", "$HOME", "back\\slash", '"', "50% of $HOME"]
+    assert words == ["a b", "50%", "$HOME", "back\\slash", '"', "two", "lines", "50% of $HOME"]
 
 
 def test_a_job_of_another_user_reports_without_seeing_the_credentials(job, host):

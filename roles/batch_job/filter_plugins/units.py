@@ -38,8 +38,8 @@ def one_line(text: Any) -> str:
 
 def systemd_quoted(text: Any) -> str:
     """Return a text that systemd takes literally: in quotes, nothing expanded."""
-    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{escaped}"'
+    escapes = {"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"}
+    return '"' + "".join(escapes.get(letter, letter) for letter in str(text)) + '"'
 
 
 def systemd_command(argv: Sequence[Any]) -> str:
