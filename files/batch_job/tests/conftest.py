@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -120,6 +121,13 @@ class Pushgateway:
         answer = self._session.request(method, self.url + path, timeout=5, **options)
         answer.raise_for_status()
         return answer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_terminal() -> None:
+    """Take signals as in the foreground: a shell lets what it runs in the background ignore two."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
