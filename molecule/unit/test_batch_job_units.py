@@ -11,9 +11,9 @@ from reporter_sources import sources
 from units import (
     declaration_files,
     enabled_jobs,
+    env_command,
     marked_files,
     systemd_command,
-    systemd_quoted,
     unit_options,
 )
 
@@ -45,8 +45,9 @@ def test_what_is_no_command_is_refused(argv, message):
         systemd_command(argv)
 
 
-def test_an_environment_keeps_its_dollars():
-    assert systemd_quoted("PRICE=5$ or 10%") == '"PRICE=5$ or 10%%"'
+def test_an_environment_is_given_to_the_command_alone():
+    assert env_command({"A": "b c"}) == ["/usr/bin/env", "--", "A=b c"]
+    assert env_command({}) == []
 
 
 def test_options_become_lines_and_a_list_repeats_its_option():

@@ -112,6 +112,13 @@ def test_a_server_on_trial_is_refused_when_it_gives_up_after_it_began_to_listen(
     assert not etc.exists()
 
 
+def test_a_group_that_is_not_there_is_an_error_unless_it_may_come_yet(configure, etc):
+    arguments = {"files": {"main.yml": "a\n"}, "group": "nobody-of-that-name"}
+    assert "there is no group 'nobody-of-that-name'" in configure(**arguments)["msg"]
+    assert not etc.exists()
+    assert configure(check=True, **arguments)["changed"]
+
+
 def test_only_what_matches_a_pattern_is_purged(configure, etc):
     configure(files={"main.yml": "a\n", "rules/one.yml": "b\n", "rules/two.yml": "c\n"})
     done = configure(files={"rules/one.yml": "b\n"}, purge=["rules/*"])

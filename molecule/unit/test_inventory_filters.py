@@ -61,6 +61,14 @@ def test_the_filter_and_the_role_know_the_same_keys():
         ({"grace": "0h"}, "grace: '0h' is not a duration"),
         ({"timezone": "Europe/Berlin"}, "a timezone needs on_calendar"),
         ({"owner": 7}, "owner is a word, not 7"),
+        ({"on_calendar": 720}, "on_calendar is a text: put quotes around it"),
+        ({"command": "tar --create"}, "command is a list of a program and its arguments"),
+        ({"command": []}, "command is a list of a program and its arguments"),
+        ({"command": ["./backup.sh"]}, "./backup.sh is no absolute path"),
+        ({"environment": {"FOO BAR": 1}}, "'FOO BAR' is not the name of a variable"),
+        ({"unit_options": {"Type": "exec"}}, "Type is the role's own"),
+        ({"enabled": "perhaps"}, "perhaps"),
+        ({"min_size_bytes": "big"}, "big"),
         ({"severity": "urgent"}, "severity is one of info, warning, critical"),
         ({"name": ".."}, "is not a name: letters, digits"),
         ({"name": "a/b"}, "is not a name: letters, digits"),
@@ -75,6 +83,11 @@ def test_a_bad_declaration_is_refused_with_host_and_reason(change, message):
 def test_a_job_declared_twice_on_a_host_is_refused():
     with pytest.raises(AnsibleFilterError, match="'nightly' is declared twice"):
         declared_jobs([JOB, JOB], "web-1")
+
+
+def test_a_job_declared_twice_is_refused_when_one_of_them_is_switched_off():
+    with pytest.raises(AnsibleFilterError, match="'nightly' is declared twice"):
+        declared_jobs([JOB, {**JOB, "enabled": False}], "web-1")
 
 
 def test_an_unknown_variable_is_named_with_the_one_that_was_probably_meant():

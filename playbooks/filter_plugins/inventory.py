@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_jo
 from batch_job.values import duration, instance_name, job_name
 
 SEVERITIES = ("info", "warning", "critical")
+# Options of a unit that make its runs reported.
+REPORTED = {
+    "ExecStart",
+    "ExecStartPre",
+    "ExecStopPost",
+    "RemainAfterExit",
+    "RuntimeDirectory",
+    "Type",
+}
 DURATIONS = ("grace", "max_age", "max_runtime", "randomized_delay")
 # The keys of a job that the role `batch_job` runs, and of one that runs elsewhere.
 EXTERNAL_KEYS = {"name", "instance", "max_age", "owner", "severity", "kind", "min_size_bytes"}
@@ -47,6 +57,7 @@ def declared_jobs(
     if isinstance(jobs, str | Mapping):
         raise AnsibleFilterError(f"{variable} is not a list of jobs")
     declared: list[dict[str, Any]] = []
+    names: set[tuple[str, str]] = set()
     for job in jobs:
         if not isinstance(job, Mapping):
             raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
@@ -62,14 +73,15 @@ def declared_jobs(
                 "max_age_seconds": None if max_age is None else duration(str(max_age)),
                 "min_size_bytes": None if minimum is None else int(minimum),
             }
-        except ValueError as error:
+            enabled = boolean(job.get("enabled", True))
+        except (TypeError, ValueError) as error:
             name = job.get("name", "(without a name)")
             raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from error
-        if boolean(job.get("enabled", True)):
+        if (result["name"], result["instance"]) in names:
+            raise AnsibleFilterError(f"{variable}: {result['name']!r} is declared twice")
+        names.add((result["name"], result["instance"]))
+        if enabled:
             declared.append(result)
-    names = [(job["name"], job["instance"]) for job in declared]
-    for name in {name for name in names if names.count(name) > 1}:
-        raise AnsibleFilterError(f"{variable}: {name[0]!r} is declared twice")
     return declared
 
 
@@ -82,6 +94,10 @@ def _check(job: Mapping[str, Any], keys: set[str]) -> None:
     if not job.get("max_age") and not job.get("on_calendar"):
         alternative = " and so is on_calendar" if "on_calendar" in keys else ""
         raise ValueError(f"max_age is missing{alternative}")
+    for key in ("on_calendar", "timezone"):
+        if not isinstance(job.get(key, ""), str):
+            raise ValueError(f"{key} is a text: put quotes around it")
+    _check_command(job)
     if job.get("timezone") and not job.get("on_calendar"):
         raise ValueError("a timezone needs on_calendar")
     if not isinstance(job.get("owner", ""), str):
@@ -94,6 +110,24 @@ def _check(job: Mapping[str, Any], keys: set[str]) -> None:
                 duration(str(job[key]))
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from error
+
+
+def _check_command(job: Mapping[str, Any]) -> None:
+    """Raise ValueError for a job that systemd could not run, or of which it could not report."""
+    command = job.get("command", ["true"])
+    if isinstance(command, str) or not command:
+        raise ValueError("command is a list of a program and its arguments")
+    program = str(command[0])
+    if "/" in program and not program.startswith("/"):
+        raise ValueError(f"command: {program} is no absolute path, and no plain name of a program")
+    for name in job.get("environment") or {}:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+            raise ValueError(f"environment: {name!r} is not the name of a variable")
+    for name in job.get("unit_options") or {}:
+        if name in REPORTED:
+            raise ValueError(
+                f"unit_options: {name} is the role's own, or nothing would be reported"
+            )
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:

@@ -63,6 +63,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises SystemExit with status 64, after an error on stderr, when they make no sense.
     """
     words, command = list(words), []
+    if words[:1] in (["start"], ["finish"]) and "INVOCATION_ID" in os.environ:
+        _forget_environment()
     if words[:1] == ["run"] and "--" in words:
         separator = words.index("--")
         words, command = words[:separator], words[separator + 1 :]
@@ -72,6 +74,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error("run: the command goes after --")
     arguments.command = command
     return arguments
+
+
+def _forget_environment() -> None:
+    """Leave of a unit's environment what systemd tells of the run.
+
+    The rest is the job's: its user may have a say in it, and the reporter is root.
+    """
+    for name in set(os.environ) - {"PATH", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"}:
+        del os.environ[name]
 
 
 def all_verbs() -> Parser:
@@ -150,10 +161,13 @@ def all_verbs() -> Parser:
         return added
 
     added = add("run", "run a command and report it", group, declared, epilog=RUN_EPILOG)
-    added.add_argument("--lock", action="store_true", help="refuse to run twice at once")
+    added.add_argument(
+        "--lock", action="store_true", help="leave this run out while another batch-job runs it"
+    )
     added.usage = "batch-job run --job JOB [options] -- COMMAND [ARGUMENT ...]"
     add("start", "report a start, in ExecStartPre= of a unit", group, declared)
-    add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
+    added = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
+    added.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
     added = add("register", "tell gateways until when a job must succeed", host, declared)
     which = added.add_mutually_exclusive_group(required=True)
     which.add_argument("--job", type=_type(job_name), help="the job's name")

@@ -106,8 +106,7 @@ def finish(arguments: argparse.Namespace) -> int:
     reporter = _reporter(arguments)
     outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
-        own_metrics = os.environ.get(METRICS_FILE)
-        reporter.ended(outcome, Path(own_metrics) if own_metrics else None)
+        reporter.ended(outcome, arguments.metrics_file)
     return 0
 
 
@@ -198,11 +197,18 @@ def status(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """Check everything that can be checked without a gateway."""
+    import pwd
+
     from batch_job.config import ConfigError, declared_jobs, load
     from batch_job.schedule import ScheduleError, deadlines
 
     gateways = load(arguments.config_directory).gateways
     jobs = declared_jobs(arguments.config_directory)
+    for job in jobs.values():
+        try:
+            pwd.getpwnam(job.user or "root")
+        except KeyError:
+            raise ConfigError(f"job {job.name}: there is no user {job.user!r} here") from None
     try:
         deadlines([job.schedule for job in jobs.values()], time.time())
     except ScheduleError as error:
@@ -234,9 +240,9 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
     from batch_job.spool import Spool
     from batch_job.state import State
 
-    config = load(arguments.config_directory)
-    gateways = config.gateways
     urls = arguments.gateway or os.environ.get(ENVIRONMENT + "GATEWAY", "").split()
+    config = load(arguments.config_directory, is_needed=not urls)
+    gateways = config.gateways
     if urls:
         credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
         gateways = tuple(Gateway(url, **credentials) for url in urls)

@@ -45,6 +45,8 @@ class Job(NamedTuple):
     severity: str = "warning"
     kind: str = "batch"
     schedule: Schedule = Schedule()
+    # Who runs its command under systemd.
+    user: str = ""
 
 
 class Config(NamedTuple):
@@ -54,12 +56,13 @@ class Config(NamedTuple):
     gateways: tuple[Gateway, ...] = ()
 
 
-def load(directory: Path) -> Config:
+def load(directory: Path, is_needed: bool = True) -> Config:
     """Return the configuration in a directory; an empty one when there is none.
 
-    Raises ConfigError.
+    Raises ConfigError; if it is not needed, only when it can be read and means nothing.
     """
-    found = _read(directory / "config.json", missing={})
+    path = directory / "config.json"
+    found = _read(path, missing={}) if is_needed or os.access(path, os.R_OK) else {}
     try:
         config = Config(
             instance=instance_name(found.pop("instance", "") or os.uname().nodename),
@@ -76,6 +79,9 @@ def load(directory: Path) -> Config:
 
 def _gateway(directory: Path, found: dict[str, str]) -> Gateway:
     """Return a gateway whose files are named relative to the configuration."""
+    unknown = set(found) - set(Gateway._fields)
+    if unknown:
+        raise ValueError(f"a gateway has no {', '.join(sorted(unknown))}")
     files = {key: str(directory / name) for key, name in found.items() if key.endswith("_file")}
     return Gateway(**{**found, **files})
 
@@ -149,7 +155,11 @@ def _read(path: Path, missing: Mapping[str, Any]) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return dict(missing)
-    except (OSError, ValueError) as error:
+    except PermissionError as error:
+        raise ConfigError(f"{path}: it is for root and the group of its directory") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: not an object")

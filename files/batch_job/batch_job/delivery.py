@@ -56,7 +56,7 @@ class Delivery:
         taken = []
         for gateway, thread in self._threads.items():
             thread.join(max(0.0, self._limit - time.monotonic()))
-            late = GatewayError(f"{gateway.url} took more than {self._seconds:.0f} s")
+            late = GatewayError(f"{gateway.url} took more than {self._seconds:g} s")
             error = self._errors.get(gateway, late)
             if error is None:
                 taken.append(gateway)

@@ -21,12 +21,15 @@ class Registration(NamedTuple):
     sets_deadline: bool
 
 
-def registration(job: Job, deadline: float | None, known: dict[str, Any]) -> Registration:
+def registration(
+    job: Job, deadline: float | None, known: dict[str, Any], now: float, is_new: bool = False
+) -> Registration:
     """Compare a declaration with what a gateway's API tells of the group.
 
-    A job whose schedule did not change keeps its deadline: what is overdue stays overdue. A job
-    that reports its successes by plain pushes is left alone where its age alone says when it is
-    due: each of its pushes would take away what is registered.
+    A job that is not new keeps a deadline that has passed, so that what is overdue stays overdue
+    until it succeeds, and any deadline if its schedule did not change. A job that reports its
+    successes by plain pushes is left alone where its age alone says when it is due: each of its
+    pushes would take away what is registered.
     """
     if job.schedule.max_age and SUCCESS in known and INFO not in known:
         return Registration([], False)
@@ -36,7 +39,9 @@ def registration(job: Job, deadline: float | None, known: dict[str, Any]) -> Reg
         family.name == INFO and _schedule(_told(family)) == _schedule(_known(known, family.name))
         for family in changed
     )
-    if deadline is None or (same_schedule and DEADLINE in known):
+    stands = _known(known, DEADLINE)
+    is_kept = stands and not is_new and (same_schedule or stands[0][1] < now)
+    if deadline is None or is_kept:
         return Registration(changed, False)
     return Registration([*declared, metrics.gauge("deadline_timestamp_seconds", deadline)], True)
 

@@ -59,7 +59,8 @@ class Reporter:
         self._remember(**memory)
         families = metrics.start(self._job, memory["started"])
         # Under systemd, the job waits for this, and it counts as a part of its runtime.
-        limit = min(LIMIT, (self._job.schedule.max_runtime or LIMIT) / 2)
+        max_runtime = self._job.schedule.max_runtime
+        limit = min(LIMIT, max_runtime / 2) if max_runtime else LIMIT
         self._delivery = self._host.send(self._job.name, families, replace=False, limit=limit)
 
     def finish(self) -> None:
@@ -128,6 +129,8 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
         due = {job: moment if job.schedule.on_calendar else None for job, moment in due.items()}
     # Gateways were told of this schedule, or will be: a deadline that stands must not move.
     told = {job for job in jobs if host.state.read(job.name).get("schedule") == [*job.schedule]}
+    # Of a job that was switched off meanwhile, a gateway holds a deadline that means nothing.
+    new = {job for job in jobs if declared and not host.state.read(job.name).get("declared")}
     done = Registered([], [])
     for gateway in host.gateways:
         try:
@@ -139,10 +142,9 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
             known = None
         for job in jobs:
             deadline = None if known is None and job in told else due[job]
-            _register(host, gateway, job, deadline, known, done, dry_run)
-    for job in jobs:
-        if declared and not dry_run and not host.state.read(job.name).get("declared"):
-            host.state.update(job.name, declared=True)
+            _register(host, gateway, job, deadline, known, done, dry_run, job in new)
+    for job in new if not dry_run else ():
+        host.state.update(job.name, declared=True)
     return done
 
 
@@ -154,11 +156,12 @@ def _register(
     known: dict[Group, dict[str, Any]] | None,
     done: Registered,
     dry_run: bool,
+    is_new: bool,
 ) -> None:
     """Tell one gateway of one job, or keep it if the gateway does not answer."""
     group = host.group(job.name)
     before = known.get(group, {}) if known is not None else {}
-    new = registration(job, due, before)
+    new = registration(job, due, before, time.time(), is_new)
     if not dry_run:
         stands = due if new.sets_deadline else _value(before, DEADLINE)
         memory: dict[str, Any] = {"schedule": [*job.schedule]}

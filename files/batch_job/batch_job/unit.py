@@ -73,8 +73,9 @@ def ended(
         return None
     code = exit_code(environment.get("EXIT_STATUS", ""))
     result = RESULTS.get(service_result, START_FAILED)
-    if result == SUCCESS and environment.get("EXIT_CODE") in ("killed", "dumped"):
-        result = SIGNAL
+    if result == SUCCESS and environment.get("EXIT_CODE") != "exited":
+        # Stopped before its command was started, or by a signal that systemd takes as clean.
+        result = SIGNAL if environment.get("EXIT_CODE") else START_FAILED
     if result == EXIT_CODE and (code is None or code in START_STATUSES):
         result = START_FAILED
     is_killed = code == SIGNALLED + signal.SIGKILL

@@ -9,6 +9,8 @@ import re
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}\Z")
 # Hosts and addresses; `[::1]` is one.
 INSTANCE = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}\Z")
+# Ten years; the kernel's clocks take no number of seconds whatever.
+LONGEST = 3660 * 86400
 SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -35,7 +37,7 @@ def instance_name(text: str) -> str:
 def duration(text: str) -> int:
     """Return the seconds of a duration as people and systemd write it: `26h`, `1h 30min`.
 
-    Raises ValueError when it is not a sequence of numbers with units, or is zero.
+    Raises ValueError when it is not a sequence of numbers with units, is zero or absurdly long.
     """
     parts = re.findall(r"\s*([0-9]+)\s*([a-z]+)", text)
     rest = re.sub(r"\s*[0-9]+\s*[a-z]+", "", text).strip()
@@ -44,6 +46,8 @@ def duration(text: str) -> int:
         raise ValueError(
             f"{text!r} is not a duration such as 26h or 90min (units: {', '.join(SECONDS)})"
         )
+    if seconds > LONGEST:
+        raise ValueError(f"{text!r} is more than ten years")
     return seconds
 
 

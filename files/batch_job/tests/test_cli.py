@@ -250,12 +250,30 @@ def test_start_and_finish_report_the_run_of_a_unit(node, pushgateway, tmp_path):
     assert node("start", "--job", "nightly").returncode == 0
     started = pushgateway.values("nightly")["last_start_timestamp_seconds"]
     told = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
-    done = node("finish", "--job", "nightly", BATCH_JOB_METRICS=str(tmp_path / "own.prom"), **told)
+    done = node("finish", "--job", "nightly", "--metrics-file", tmp_path / "own.prom", **told)
     assert (done.returncode, done.stderr) == (0, "")
     found = pushgateway.values("nightly")
     assert found["last_completion_timestamp_seconds"] >= started
     assert (found["last_exit_code"], found["backup_size_bytes"]) == (0, 7)
     assert "deadline_timestamp_seconds" in found
+
+
+def test_the_environment_of_a_unit_says_nothing_to_the_reporter(node, pushgateway, dead_url):
+    node.configure(pushgateway.url)
+    told = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
+    own = {"BATCH_JOB_GATEWAY": dead_url, "BATCH_JOB_INSTANCE": "x", "http_proxy": dead_url}
+    words = ("finish", "--job", "nightly", "--state-directory", node.state)
+    words += ("--config-directory", node.config)
+    done = node(*words, INVOCATION_ID="0", **told, **own)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pushgateway.result("nightly") == "success"
+
+
+def test_check_names_a_user_that_is_not_there(node):
+    node.declare("nightly", max_age="1h", user="nobody-of-that-name")
+    done = node("check")
+    assert done.returncode == 78
+    assert "job nightly: there is no user 'nobody-of-that-name' here" in done.stderr
 
 
 def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):

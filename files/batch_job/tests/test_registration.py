@@ -19,18 +19,19 @@ def compare(pushgateway):
     """Return a function from a declaration and a deadline to the names of what must be told."""
     to = Gateway(pushgateway.url)
 
-    def compare(job, deadline):
+    def compare(job, deadline, is_new=False):
         known = gateway.groups(to).get(GROUP, {})
-        new = registration(job, deadline, known)
+        new = registration(job, deadline, known, NOW, is_new)
         return [family.name[len(metrics.PREFIX) :] for family in new.families], new.sets_deadline
 
     def tell(job, deadline):
-        gateway.push(to, GROUP, registration(job, deadline, {}).families, replace=False)
+        gateway.push(to, GROUP, registration(job, deadline, {}, NOW).families, replace=False)
 
     compare.tell = tell
     return compare
 
 
+NOW = 400
 WHOLE = ["info", "max_runtime_seconds", "grace_seconds", "deadline_timestamp_seconds"]
 
 
@@ -72,6 +73,17 @@ def test_another_schedule_has_another_deadline(compare, change):
     compare.tell(JOB, 500)
     changed = JOB._replace(schedule=JOB.schedule._replace(**change))
     assert compare(changed, 900) == (WHOLE, True)
+
+
+def test_what_is_overdue_stays_overdue_under_another_schedule(compare):
+    compare.tell(JOB, NOW - 1)
+    changed = JOB._replace(schedule=JOB.schedule._replace(on_calendar="hourly"))
+    assert compare(changed, 900) == (["info"], False)
+
+
+def test_a_job_that_was_switched_off_meanwhile_gets_a_new_deadline(compare):
+    compare.tell(JOB, NOW - 1)
+    assert compare(JOB, 900, is_new=True) == (WHOLE, True)
 
 
 def test_a_job_that_was_only_pushed_by_hand_is_told_everything(compare, pushgateway):

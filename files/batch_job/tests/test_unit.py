@@ -23,6 +23,7 @@ def ended(service_result, exit_code="", exit_status="", start=()):
         # As with SuccessExitStatus=24.
         ("success", "exited", "24", "success", 0),
         ("success", "killed", "TERM", "signal", 143),
+        ("success", "", "", "start-failed", 126),
         ("success", "dumped", "ABRT", "signal", 134),
         ("exit-code", "exited", "3", "exit-code", 3),
         ("exit-code", "exited", "255", "exit-code", 255),

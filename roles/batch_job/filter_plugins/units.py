@@ -25,6 +25,7 @@ DECLARATION = (
     "max_runtime",
     "grace",
     "max_age",
+    "user",
 )
 
 
@@ -40,6 +41,13 @@ def systemd_quoted(text: Any) -> str:
     """Return a text that systemd takes literally: in quotes, nothing expanded."""
     escapes = {"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"}
     return '"' + "".join(escapes.get(letter, letter) for letter in str(text)) + '"'
+
+
+def env_command(environment: Mapping[str, Any]) -> list[str]:
+    """Return the words before a command that give it an environment; none for an empty one."""
+    if not environment:
+        return []
+    return ["/usr/bin/env", "--", *(f"{name}={value}" for name, value in environment.items())]
 
 
 def systemd_command(argv: Sequence[Any]) -> str:
@@ -93,8 +101,8 @@ class FilterModule:
         return {
             "declaration_files": declaration_files,
             "enabled_jobs": enabled_jobs,
+            "env_command": env_command,
             "marked_files": marked_files,
             "systemd_command": systemd_command,
-            "systemd_quoted": systemd_quoted,
             "unit_options": unit_options,
         }

@@ -110,12 +110,12 @@ SECRET_VALUE = re.compile(
 )
 
 
-def group_id(name: str) -> int:
-    """Return a group's number, or root's when there is no such group."""
+def group_id(name: str) -> int | None:
+    """Return a group's number, or None when there is no such group."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        return 0
+        return None
 
 
 def is_inside(name: str) -> bool:
@@ -251,6 +251,10 @@ def main() -> None:
     # Whoever may read the files may search their directories.
     directory_mode = mode | (mode & 0o444) >> 2
     gid = group_id(module.params["group"])
+    if gid is None:
+        if not module.check_mode:
+            module.fail_json(msg=f"there is no group {module.params['group']!r} on this host")
+        gid = 0
 
     outside = sorted(name for name in wanted if not is_inside(name))
     if outside:
