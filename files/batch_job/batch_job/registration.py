@@ -11,7 +11,7 @@ from batch_job.config import Job
 
 INFO = metrics.PREFIX + "info"
 DEADLINE = metrics.PREFIX + "deadline_timestamp_seconds"
-SUCCESS = metrics.PREFIX + "last_success_timestamp_seconds"
+LAST_SUCCESS = metrics.PREFIX + "last_success_timestamp_seconds"
 
 
 class Registration(NamedTuple):
@@ -31,7 +31,7 @@ def registration(
     successes by plain pushes is left alone where its age alone says when it is due: each of its
     pushes would take away what is registered.
     """
-    if job.schedule.max_age and SUCCESS in known and INFO not in known:
+    if job.schedule.max_age and LAST_SUCCESS in known and INFO not in known:
         return Registration([], False)
     declared = metrics.declaration(job)
     changed = [family for family in declared if _told(family) != _known(known, family.name)]

@@ -15,7 +15,7 @@ from batch_job.config import Gateway, Job
 from batch_job.delivery import LIMIT, Delivery, flush
 from batch_job.gateway import GatewayError, Group, RejectedError
 from batch_job.outcome import SUCCESS, Outcome
-from batch_job.registration import DEADLINE, registration
+from batch_job.registration import DEADLINE, LAST_SUCCESS, registration
 from batch_job.runner import print_error
 from batch_job.schedule import ScheduleError, deadlines
 from batch_job.spool import Report, Spool
@@ -161,6 +161,10 @@ def _register(
     """Tell one gateway of one job, or keep it if the gateway does not answer."""
     group = host.group(job.name)
     before = known.get(group, {}) if known is not None else {}
+    last_success = _value(before, LAST_SUCCESS)
+    if due is None and job.schedule.max_age and DEADLINE in before and last_success is not None:
+        # Its last report said when the next one is due; another age says it anew.
+        due = last_success + job.schedule.max_age
     new = registration(job, due, before, time.time(), is_new)
     if not dry_run:
         stands = due if new.sets_deadline else _value(before, DEADLINE)

@@ -255,6 +255,19 @@ def test_a_declared_job_without_a_calendar_is_due_by_its_age_alone(node, pushgat
     assert "deadline_timestamp_seconds" not in known
 
 
+def test_another_age_moves_the_deadline_that_the_last_success_set(node, pushgateway):
+    node.configure(pushgateway.url)
+    node.declare("by-cron", max_age="26h")
+    node("register", "--all")
+    node("run", "--job", "by-cron", "--", "true")
+    assert node("register", "--all").stdout == "nothing changed\n"
+    node.declare("by-cron", max_age="48h")
+    node("register", "--all")
+    known = pushgateway.values("by-cron")
+    success = known["last_success_timestamp_seconds"]
+    assert known["deadline_timestamp_seconds"] == pytest.approx(success + 48 * 3600, abs=1)
+
+
 def test_a_job_that_was_registered_by_hand_is_not_forgotten(node, pushgateway):
     node.configure(pushgateway.url)
     register(node)
