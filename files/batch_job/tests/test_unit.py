@@ -100,3 +100,25 @@ def test_microseconds_of_the_monotonic_clock_become_unix_time():
 
 def test_a_unit_that_nobody_knows_has_no_properties():
     assert unit.properties("") == {}
+
+
+def test_times_and_cpu_are_systemds_and_the_reporters_own_cost_is_not_the_jobs():
+    # A stand-in for systemctl, whose real answer has no CPU time on hosts that do not count it.
+    clock = time.monotonic() * 1e6
+    shown = {
+        "ExecMainStartTimestampMonotonic": str(int(clock - 30e6)),
+        "ExecMainExitTimestampMonotonic": str(int(clock - 10e6)),
+        "CPUUsageNSec": str(int(7e9)),
+    }
+    run = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
+    outcome = unit.ended(run, {"own_cpu_seconds": 2.0}, show=lambda _unit: shown)
+    assert outcome.ended == pytest.approx(time.time() - 10, abs=1)
+    assert outcome.duration_seconds == pytest.approx(20, abs=0.1)
+    assert outcome.cpu_seconds == pytest.approx(5 - time.process_time(), abs=0.5)
+
+
+@pytest.mark.parametrize("counted", ["[not set]", ""])
+def test_cpu_that_nobody_counted_is_not_reported(counted):
+    run = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
+    outcome = unit.ended(run, {}, show=lambda _unit: {"CPUUsageNSec": counted})
+    assert outcome.cpu_seconds is None
