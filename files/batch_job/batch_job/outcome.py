@@ -10,7 +10,6 @@ SIGNAL = "signal"
 TIMEOUT = "timeout"
 OOM_KILL = "oom-kill"
 START_FAILED = "start-failed"
-RESULTS = (SUCCESS, EXIT_CODE, SIGNAL, TIMEOUT, OOM_KILL, START_FAILED)
 
 # What timeout(1) says for a command that it had to end.
 TIMED_OUT = 124
