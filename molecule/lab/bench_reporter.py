@@ -93,7 +93,7 @@ def main() -> int:
         run = [str(reporter), "run", "--gateway", url, "--due-within", "26h", "--job", "a"]
         clients = {
             "python3 -IS -c pass": [sys.executable, "-IS", "-c", "pass"],
-            "curl, one push": ["curl", "-sf", "-X", "PUT", "--data", "a 1\n", f"{push}/curl"],
+            "curl, one push": ["curl", "-sf", "-X", "PUT", "--data", "u 1\n", f"{push}/curl"],
             "prometheus_client, one push": [sys.executable, "-c", BY_LIBRARY, url],
             "requests, one push": [sys.executable, "-c", BY_REQUESTS, f"{push}/requests"],
             "batch-job run, two pushes": [*run, "--", "true"],

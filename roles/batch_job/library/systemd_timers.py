@@ -103,9 +103,11 @@ def main() -> None:
             (WANTS / name).unlink()
         for path in stamps:
             path.unlink()
-        systemctl(module, "daemon-reload")
         if disabled:
+            # This makes systemd read its units again, too.
             systemctl(module, "enable", "--quiet", "--", *sorted(disabled))
+        else:
+            systemctl(module, "daemon-reload")
         if stopped:
             systemctl(module, "start", "--", *sorted(stopped))
         pending.unlink(missing_ok=True)
