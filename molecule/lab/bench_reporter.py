@@ -25,7 +25,7 @@ AIMS = {"milliseconds": 150, "megabytes": 30}
 
 BY_REQUESTS = """
 import sys, requests
-requests.put(sys.argv[1], data="a 1\\nb 2\\nc 3\\nd 4\\ne 5\\n", timeout=5).raise_for_status()
+requests.put(sys.argv[1], data="v 1\\nw 2\\nx 3\\ny 4\\nz 5\\n", timeout=5).raise_for_status()
 """
 BY_LIBRARY = """
 import sys

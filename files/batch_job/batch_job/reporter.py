@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from prometheus_client.metrics_core import Metric
 
@@ -117,6 +117,9 @@ class Registered(NamedTuple):
     errors: list[GatewayError]
 
 
+Known = Optional[dict[Group, dict[str, Any]]]
+
+
 def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> Registered:
     """Tell every gateway of the jobs: what it does not know, and that only.
 
@@ -131,18 +134,26 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
     told = {job for job in jobs if host.state.read(job.name).get("schedule") == [*job.schedule]}
     # Of a job that was switched off meanwhile, a gateway holds a deadline that means nothing.
     new = {job for job in jobs if declared and not host.state.read(job.name).get("declared")}
+    from concurrent.futures import ThreadPoolExecutor
+
     done = Registered([], [])
     for gateway in host.gateways:
         try:
             if not dry_run:
                 flush([gateway], host.spool, tell=host.tell)
-            known = network.groups(gateway)
+            known: Known = network.groups(gateway)
         except GatewayError as error:
             done.errors.append(error)
             known = None
-        for job in jobs:
+
+        def tell(job: Job, gateway: Gateway = gateway, known: Known = known) -> None:
             deadline = None if known is None and job in told else due[job]
             _register(host, gateway, job, deadline, known, done, dry_run, job in new)
+
+        # Hundreds of jobs on a host, and a gateway that needs milliseconds for each.
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(tell, jobs))
+    done.changes.sort()
     for job in new if not dry_run else ():
         host.state.update(job.name, declared=True)
     return done
@@ -153,7 +164,7 @@ def _register(
     gateway: Gateway,
     job: Job,
     due: float | None,
-    known: dict[Group, dict[str, Any]] | None,
+    known: Known,
     done: Registered,
     dry_run: bool,
     is_new: bool,

@@ -52,7 +52,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-WANTS = Path("/etc/systemd/system/timers.target.wants")
+UNITS = Path("/etc/systemd/system")
+WANTS = UNITS / "timers.target.wants"
 # Where systemd remembers when a persistent timer last elapsed.
 STAMPS = Path("/var/lib/systemd/timers")
 
@@ -103,11 +104,11 @@ def main() -> None:
             (WANTS / name).unlink()
         for path in stamps:
             path.unlink()
-        if disabled:
-            # This makes systemd read its units again, too.
-            systemctl(module, "enable", "--quiet", "--", *sorted(disabled))
-        else:
-            systemctl(module, "daemon-reload")
+        # What `systemctl enable` does, which would read all units once more.
+        WANTS.mkdir(mode=0o755, exist_ok=True)
+        for name in disabled:
+            (WANTS / name).symlink_to(UNITS / name)
+        systemctl(module, "daemon-reload")
         if stopped:
             systemctl(module, "start", "--", *sorted(stopped))
         pending.unlink(missing_ok=True)
