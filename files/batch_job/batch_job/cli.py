@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from batch_job import runner
 from batch_job.arguments import ENVIRONMENT, METRICS_FILE, parse
-from batch_job.runner import print_error
+from batch_job.messages import print_error
 from batch_job.values import MisuseError
 
 if TYPE_CHECKING:
@@ -246,16 +246,16 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
     if urls:
         credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
         gateways = tuple(Gateway(url, **credentials) for url in urls)
+        for gateway in gateways:
+            try:
+                check_gateway(gateway)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
     if needs_gateway and not gateways:
         raise ConfigError(
             f"no gateway is configured: --gateway URL, {ENVIRONMENT}GATEWAY, "
             f"or {arguments.config_directory}/config.json"
         )
-    for gateway in gateways:
-        try:
-            check_gateway(gateway)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
     instance = getattr(arguments, "instance", None)
     directory = _state_directory(arguments)
     return Host(

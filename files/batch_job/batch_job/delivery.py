@@ -12,14 +12,13 @@ from batch_job import gateway as network
 from batch_job import metrics
 from batch_job.config import Gateway
 from batch_job.gateway import CredentialsError, GatewayError, RejectedError
-from batch_job.runner import print_error
+from batch_job.messages import Tell, print_error
 from batch_job.spool import Kept, Report, Spool, after
 
 # Seconds that a report may take in all, whatever name servers and gateways do.
 LIMIT = 5.0
 
 Push = Callable[[Gateway, network.Group, Sequence[Metric], bool], None]
-Tell = Callable[[str], None]
 
 
 class Delivery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -14,14 +14,12 @@ from batch_job import metrics
 from batch_job.config import Gateway, Job
 from batch_job.delivery import LIMIT, Delivery, flush
 from batch_job.gateway import GatewayError, Group, RejectedError
+from batch_job.messages import Tell, print_error
 from batch_job.outcome import SUCCESS, Outcome
 from batch_job.registration import DEADLINE, LAST_SUCCESS, registration
-from batch_job.runner import print_error
 from batch_job.schedule import ScheduleError, deadlines
 from batch_job.spool import Report, Spool
 from batch_job.state import State
-
-Tell = Callable[[str], None]
 
 
 class Host(NamedTuple):
@@ -131,9 +129,10 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
     if declared:
         due = {job: moment if job.schedule.on_calendar else None for job, moment in due.items()}
     # Gateways were told of this schedule, or will be: a deadline that stands must not move.
-    told = {job for job in jobs if host.state.read(job.name).get("schedule") == [*job.schedule]}
+    memory = {job: host.state.read(job.name) for job in jobs}
+    told = {job for job in jobs if memory[job].get("schedule") == [*job.schedule]}
     # Of a job that was switched off meanwhile, a gateway holds a deadline that means nothing.
-    new = {job for job in jobs if declared and not host.state.read(job.name).get("declared")}
+    new = {job for job in jobs if declared and not memory[job].get("declared")}
     from concurrent.futures import ThreadPoolExecutor
 
     done = Registered([], [])
@@ -181,9 +180,7 @@ def _register(
         stands = due if new.sets_deadline else _value(before, DEADLINE)
         memory: dict[str, Any] = {"schedule": [*job.schedule]}
         memory.update({} if stands is None else {"deadline": stands})
-        remembered = host.state.read(job.name)
-        if {**remembered, **memory} != remembered:
-            host.state.update(job.name, **memory)
+        host.state.update(job.name, **memory)
     if not new.families:
         return
     report = Report(group, new.families, False, time.time())

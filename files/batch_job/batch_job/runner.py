@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from batch_job import accounting
+from batch_job.messages import print_error
 from batch_job.outcome import (
     EXIT_CODE,
     OOM_KILL,
@@ -152,9 +153,3 @@ def end_as(run: Run) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {run.ended_by})
         os.kill(os.getpid(), run.ended_by)
     return run.outcome.exit_code
-
-
-def print_error(message: str) -> None:
-    """Tell something on stderr in one line; a closed stderr harms nobody."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"batch-job: {' '.join(message.split())}\n".encode(errors="backslashreplace"))

@@ -36,9 +36,11 @@ class State:
         return found if isinstance(found, dict) else {}
 
     def update(self, job: str, **values: Any) -> None:
-        """Remember more of a job. Raises OSError."""
-        known = {**self.read(job), **values}
-        write(self._directory / f"{job}.json", json.dumps(known).encode(), durable=False)
+        """Remember more of a job, if it is not known yet. Raises OSError."""
+        before = self.read(job)
+        known = {**before, **values}
+        if known != before:
+            write(self._directory / f"{job}.json", json.dumps(known).encode(), durable=False)
 
     def jobs(self) -> list[str]:
         """Return the names of all jobs of which something is remembered."""
