@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -242,15 +243,38 @@ class Alertmanager(Service):
         """Return the configuration that runs, as Alertmanager understood it."""
         return str(self.get("/api/v2/status").json()["config"]["original"])
 
+    def fire(self, *alerts: Mapping[str, str], ends: bool = False) -> None:
+        """Send alerts with the given labels, as Prometheus would; or their end."""
+        moment = datetime.now(timezone.utc).isoformat()
+        document = [{"labels": labels, **({"endsAt": moment} if ends else {})} for labels in alerts]
+        requests.post(self.url + "/api/v2/alerts", json=document, timeout=10).raise_for_status()
+
+    def state(self, labels: Mapping[str, str]) -> str:
+        """Return `active` or `suppressed` of an alert; KeyError while there is none."""
+        filters = [f"{name}={json.dumps(value)}" for name, value in labels.items()]
+        for alert in self.get("/api/v2/alerts", params={"filter": filters}).json():
+            if alert["labels"] == labels:
+                return str(alert["status"]["state"])
+        raise KeyError(str(labels))
+
+    def groups(self, job: str) -> list[list[str]]:
+        """Return the names of the alerts of a job, by group, which is what one notification tells."""
+        found = self.get("/api/v2/alerts/groups", params={"filter": f"job={json.dumps(job)}"})
+        return [[each["labels"]["alertname"] for each in group["alerts"]] for group in found.json()]
+
 
 class Webhook(Service):
     """The receiver of the lab."""
 
     port = nodes.WEBHOOK_PORT
 
-    def alerts(self) -> list[dict[str, Any]]:
-        """Return every alert of every notification, oldest first."""
-        return [alert for message in self.get("/").json() for alert in message["alerts"]]
+    def messages(self, path: str = "/") -> list[dict[str, Any]]:
+        """Return every notification that was sent to a path, oldest first."""
+        return list(self.get(path).json())
+
+    def alerts(self, path: str = "/") -> list[dict[str, Any]]:
+        """Return every alert of every notification that was sent to a path, oldest first."""
+        return [alert for message in self.messages(path) for alert in message["alerts"]]
 
 
 def put(host: Any, source: Path, target: str) -> None:

@@ -56,6 +56,8 @@ LABS = {
                 Node("debian12", "bookworm", ports=ANY_PORTS),
                 Node("jobs13", ports=ANY_PORTS),
                 Node("jobs12", "bookworm", ports=ANY_PORTS),
+                Node("watcher", ports=ANY_PORTS),
+                Node("worker", "bookworm"),
                 Node("fresh"),
             ),
         ),

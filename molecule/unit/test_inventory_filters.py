@@ -4,7 +4,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from inventory import KEYS, declared_jobs, unknown_names
+from inventory import KEYS, declared_jobs, unknown_names, without_repeats
 from lab import REPOSITORY
 
 JOB = {"name": "nightly", "max_age": "26h"}
@@ -120,3 +120,15 @@ def test_an_unknown_variable_is_named_with_the_one_that_was_probably_meant():
 def test_what_is_no_list_of_jobs_is_refused(jobs, message):
     with pytest.raises(AnsibleFilterError, match=message):
         declared_jobs(jobs, "web-1")
+
+
+def test_a_job_that_is_declared_alike_in_two_places_is_one():
+    (job,) = declared_jobs([JOB], "web-1")
+    assert without_repeats([job, dict(job)]) == [job]
+
+
+def test_a_job_that_is_declared_differently_in_two_places_is_refused():
+    (job,) = declared_jobs([JOB], "web-1")
+    (other,) = declared_jobs([{**JOB, "instance": "web-1", "owner": "dba"}])
+    with pytest.raises(AnsibleFilterError, match=r"nightly of web-1 is declared twice"):
+        without_repeats([job, other])

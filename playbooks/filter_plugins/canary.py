@@ -42,23 +42,23 @@ def firing_canaries(prometheus: Hosts, hostvars: Variables) -> dict[str, float]:
 def canary_hops(
     senders: Hosts, prometheus: Sequence[str], alertmanagers: Sequence[str], hostvars: Variables
 ) -> list[list[Any]]:
-    """Return the hops of all canaries as plain lists, in order; of each, all up to a broken one."""
+    """Return the hops of all canaries as plain lists, in order, as far as each came."""
     firing = firing_canaries(prometheus, hostvars)
     hops: list[Hop] = []
     for host in senders:
         if not _asked(hostvars[host]):
             continue
         instance = _instance(hostvars[host], host)
-        journey = [_push(instance, host, hostvars[host])]
-        if not journey[-1].error:
-            stamp = float(_stamp(hostvars[host]))
-            for watcher in prometheus:
-                journey += _watch(instance, watcher, hostvars[watcher], stamp)
-            if not prometheus:
-                journey.append(Hop(instance, "scraped", "-", None, "there is no Prometheus"))
+        hops.append(_push(instance, host, hostvars[host]))
+        if hops[-1].error:
+            continue
+        stamp = float(_stamp(hostvars[host]))
+        for watcher in prometheus:
+            hops += _watch(instance, watcher, hostvars[watcher], stamp)
+        if not prometheus:
+            hops.append(Hop(instance, "scraped", "-", None, "there is no Prometheus"))
         if instance in firing:
-            journey += _notify(instance, alertmanagers, hostvars, firing[instance])
-        hops += journey
+            hops += _notify(instance, alertmanagers, hostvars, firing[instance])
     return [list(hop) for hop in hops]
 
 

@@ -85,6 +85,23 @@ def declared_jobs(
     return declared
 
 
+def without_repeats(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return declared jobs of all hosts, each once.
+
+    Raises AnsibleFilterError for a job of an instance that is declared in two different ways.
+    """
+    declared: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for job in jobs:
+        first = declared.setdefault((job["name"], job["instance"]), job)
+        if first != job:
+            where = f" of {job['instance']}" if job["instance"] else ""
+            raise AnsibleFilterError(
+                f"{job['name']}{where} is declared twice, and differently: "
+                "in batch_job_jobs and in batch_job_external?"
+            )
+    return list(declared.values())
+
+
 def _check(job: Mapping[str, Any], keys: set[str]) -> None:
     """Raise ValueError for a job whose keys or values mean nothing."""
     for key in sorted(set(job) - keys):
@@ -167,4 +184,5 @@ class FilterModule:
             "declared_jobs": declared_jobs,
             "role_arguments": role_arguments,
             "unknown_names": unknown_names,
+            "without_repeats": without_repeats,
         }

@@ -54,6 +54,35 @@ def vault():
     }
 
 
+# Who hears of which alert: its name (of all that ship), severity and owner.
+ROUTES = {
+    ("critical", "dba"): "on-call,database",
+    ("warning", "dba"): "database",
+    ("info", "dba"): "database",
+    ("critical", "developers"): "on-call,chat",
+    ("critical", "ops"): "on-call,operations",
+    ("warning", "ops"): "operations",
+    ("info", ""): "operations",
+    ("critical", ""): "on-call,operations",
+}
+FIXED = {"Watchdog": "watchdog", "BatchJobCanary": "canary"}
+ALERTS = sorted(path.stem for path in (REPOSITORY / "files/runbooks").glob("*.md"))
+RECEIVERS = {
+    f"alertname={alert} severity={severity} owner={owner}": FIXED.get(alert, receiver)
+    for alert in ALERTS
+    for (severity, owner), receiver in ROUTES.items()
+}
+
+
+def receivers(host):
+    """Return to whom Alertmanager's own tool says that each alert would go."""
+    config = "--config.file=/etc/alertmanager/alertmanager.yml"
+    script = "".join(
+        f"/opt/alertmanager/amtool config routes test {config} {labels}\n" for labels in RECEIVERS
+    )
+    return dict(zip(RECEIVERS, host.check_output(script).splitlines(), strict=True))
+
+
 def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     host, rollout, cleaned, vault
 ):
@@ -62,6 +91,13 @@ def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     assert "correct horse" not in done.diff
     assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
     assert host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
+
+    # On the way, through TLS and past the passwords: a canary, and each alert to its receivers.
+    canary = rollout(
+        playbook="verify.yml", inventory=INVENTORIES / "production", variables={**NODE, **vault}
+    )
+    assert canary.status == 0, canary.message
+    assert receivers(host) == RECEIVERS
 
 
 def test_the_production_inventory_names_the_secret_that_is_missing(rollout):

@@ -72,3 +72,98 @@ def test_a_flag_that_the_program_does_not_know_is_refused_before_anything_change
     assert done.status != 0
     assert "unknown long flag '--web.colour'" in done.message
     assert done.changed("debian12") == 0
+
+
+HOST_JOB = {"job": "dump", "instance": "db-1"}
+BLIND = {"alertname": "PushgatewayDown", "instance": "push-1:9091", "blind": "yes"}
+HALF_BLIND = {"alertname": "PushgatewayDown", "instance": "push-1:9091"}
+STATE_LOST = {"alertname": "PushgatewayStateLost", "pushgateway": "push-1"}
+FAILED = {"alertname": "BatchJobFailed", **HOST_JOB}
+STUCK = {"alertname": "BatchJobStuck", **HOST_JOB}
+MISSED = {"alertname": "BatchJobMissed", **HOST_JOB}
+UNREPORTED = {"alertname": "BatchJobUnreported", **HOST_JOB}
+SHRUNK = {"alertname": "BackupShrunk", **HOST_JOB}
+EMPTY = {"alertname": "BackupEmpty", **HOST_JOB}
+
+
+@pytest.fixture
+def fire(alertmanager):
+    """Return a function that sends alerts, which end with the test."""
+    sent = []
+
+    def fire(*alerts):
+        sent.extend(alerts)
+        alertmanager.fire(*alerts)
+
+    yield fire
+    alertmanager.fire(*sent, ends=True)
+
+
+@pytest.mark.parametrize(
+    ("cause", "effect"),
+    [
+        (BLIND, MISSED),
+        (BLIND, STUCK),
+        (BLIND, UNREPORTED),
+        (STATE_LOST, UNREPORTED),
+        (FAILED, MISSED),
+        (STUCK, MISSED),
+        (FAILED, SHRUNK),
+        (FAILED, EMPTY),
+        (STUCK, EMPTY),
+        (MISSED, UNREPORTED),
+        (EMPTY, SHRUNK),
+    ],
+    ids=lambda labels: labels["alertname"],
+)
+def test_a_cause_silences_its_effect_and_never_the_other_way_round(
+    alertmanager, fire, cause, effect
+):
+    fire(effect)
+    assert eventually(lambda: alertmanager.state(effect) == "active")
+    fire(cause)
+    assert eventually(lambda: alertmanager.state(effect) == "suppressed")
+    assert alertmanager.state(cause) == "active"
+
+
+@pytest.mark.parametrize(
+    ("other", "alert"),
+    [
+        # Another gateway is left, so a missed job is news.
+        (HALF_BLIND, MISSED),
+        # A job that is known to have failed stays known.
+        (BLIND, FAILED),
+        (BLIND, SHRUNK),
+        (STATE_LOST, MISSED),
+        (FAILED, MISSED | {"instance": "db-2"}),
+        (FAILED, MISSED | {"job": "restore"}),
+        (EMPTY, SHRUNK | {"job": "restore"}),
+        (MISSED, UNREPORTED | {"instance": "db-2"}),
+        (FAILED, STUCK),
+    ],
+    ids=lambda labels: labels["alertname"],
+)
+def test_what_explains_nothing_silences_nothing(alertmanager, fire, other, alert):
+    fire(other, alert)
+    assert eventually(lambda: alertmanager.state(other) == "active")
+    assert alertmanager.state(alert) == "active"
+
+
+def test_a_dead_backup_server_is_one_notification_for_each_owner(alertmanager, fire):
+    fire(
+        *(
+            {"alertname": "BatchJobMissed", "job": "many", "instance": f"web-{n}", "owner": owner}
+            for owner in ("dba", "ops")
+            for n in range(100)
+        )
+    )
+    groups = eventually(lambda: [g for g in alertmanager.groups("many") if len(g) == 100])
+    assert len(groups) == 2
+
+
+def test_a_severity_of_an_unknown_kind_is_refused_before_anything_changes(rollout):
+    variables = {"alertmanager_severities": {"critical": {"repeat": "1h"}}}
+    done = rollout("--limit", "debian12", "--tags", "alertmanager", variables=variables)
+    assert done.status != 0
+    assert "alertmanager_severities, critical: there is no repeat" in done.message
+    assert done.changed("debian12") == 0

@@ -188,3 +188,36 @@ def test_a_push_that_contradicts_anothers_type_is_refused(gateway):
     first = requests.put(f"{url}/one", data="# TYPE shared gauge\nshared 1\n", timeout=10)
     second = requests.put(f"{url}/two", data="# TYPE shared counter\nshared 1\n", timeout=10)
     assert (first.status_code, second.status_code) == (200, 400)
+
+
+def state_written(host):
+    """Have the gateway told when its state was written, and return what it knows of that."""
+    host.check_output("systemctl start pushgateway-state.service")
+    name = host.backend.get_hostname()
+    return Pushgateway(name).value(
+        "pushgateway_state_written_timestamp_seconds", job="pushgateway_state"
+    )
+
+
+def now(host):
+    return float(host.check_output("date +%s"))
+
+
+def test_the_gateway_is_told_when_its_state_was_written(host):
+    assert host.service("pushgateway-state.timer").is_running
+    assert eventually(lambda: now(host) - state_written(host) < 30, timeout_seconds=60)
+
+
+def test_a_state_that_cannot_be_written_shows_though_pushes_are_answered_200(host):
+    assert eventually(lambda: now(host) - state_written(host) < 30, timeout_seconds=60)
+    host.check_output("chmod 0550 /var/lib/pushgateway && chown root /var/lib/pushgateway")
+    try:
+        before = state_written(host)
+        gateway = Pushgateway(host.backend.get_hostname())
+        assert gateway.push("unlucky", answer=42).status_code == 200
+        with pytest.raises(TimeoutError):
+            eventually(lambda: state_written(host) > before, 2 * PERSISTENCE_INTERVAL_SECONDS + 2)
+    finally:
+        host.check_output(
+            "chown pushgateway /var/lib/pushgateway && chmod 0750 /var/lib/pushgateway"
+        )

@@ -38,8 +38,8 @@ EXAMPLES = r"""
 RETURN = r"""
 canaries:
   description: >-
-    By instance, C(accepted), Unix seconds of Alertmanager's clock, the C(receivers) it is routed to,
-    and C(state), which is C(suppressed) for an alert that is silenced or inhibited; empty when
+    By instance, C(accepted), Unix seconds of Alertmanager's clock, the C(receivers) to which it is
+    routed, and C(state), which is C(suppressed) for an alert that is silenced or inhibited; empty when
     it did not come.
   type: dict
   returned: always
