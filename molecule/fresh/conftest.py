@@ -34,7 +34,7 @@ def cleaned(untouched: None, host: Any) -> Iterator[None]:
     host.run(f"systemctl disable --now {names} $(cd /etc/systemd/system; ls *batch-job*.timer)")
     host.run(
         f"for name in {names}; do rm -rf /opt/$name* /etc/$name /var/lib/$name"
-        " /etc/systemd/system/$name.service; userdel $name; done;"
+        " /etc/systemd/system/$name.service /etc/systemd/system/$name-state.*; userdel $name; done;"
         " rm -rf /usr/local/bin/batch-job /etc/batch-job /var/lib/batch-job"
         " /etc/systemd/system/*batch-job*; systemctl daemon-reload"
     )

@@ -161,9 +161,9 @@ def test_a_dead_backup_server_is_one_notification_for_each_owner(alertmanager, f
     assert len(groups) == 2
 
 
-def test_a_severity_of_an_unknown_kind_is_refused_before_anything_changes(rollout):
-    variables = {"alertmanager_severities": {"critical": {"repeat": "1h"}}}
+def test_a_misspelt_option_of_a_severity_is_refused_before_anything_changes(rollout):
+    variables = {"alertmanager_severities": [{"name": "critical", "repeat": "1h"}]}
     done = rollout("--limit", "debian12", "--tags", "alertmanager", variables=variables)
     assert done.status != 0
-    assert "alertmanager_severities, critical: there is no repeat" in done.message
+    assert "alertmanager_severities.repeat. Supported parameters include" in done.message
     assert done.changed("debian12") == 0
