@@ -34,12 +34,8 @@ unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, f
 	@python -m lab versions
 	pytest molecule/unit files/batch_job/tests
 
-# A run that was killed leaves nodes behind, and molecule believes that they are up; a state
-# directory of this run's own knows nothing of it.
 molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
-	@python -m lab down molecule
-	state=$$(mktemp -d) && trap 'rm -rf "$$state"' EXIT && \
-		MOLECULE_EPHEMERAL_DIRECTORY=$$state molecule test --all --report --no-command-borders
+	@python -m lab.scenarios
 
 bench: preflight .venv/ready ## Measure what a rollout and a report cost
 	@python -m lab.bench_reporter
