@@ -78,6 +78,8 @@ HOST_JOB = {"job": "dump", "instance": "db-1"}
 BLIND = {"alertname": "PushgatewayDown", "instance": "push-1:9091", "blind": "yes"}
 HALF_BLIND = {"alertname": "PushgatewayDown", "instance": "push-1:9091"}
 STATE_LOST = {"alertname": "PushgatewayStateLost", "pushgateway": "push-1"}
+DECLARATIONS_MISSING = {"alertname": "BatchJobDeclarationsMissing"}
+UNDECLARED = {"alertname": "BatchJobUndeclared", **HOST_JOB}
 FAILED = {"alertname": "BatchJobFailed", **HOST_JOB}
 STUCK = {"alertname": "BatchJobStuck", **HOST_JOB}
 MISSED = {"alertname": "BatchJobMissed", **HOST_JOB}
@@ -106,6 +108,7 @@ def fire(alertmanager):
         (BLIND, STUCK),
         (BLIND, UNREPORTED),
         (STATE_LOST, UNREPORTED),
+        (DECLARATIONS_MISSING, UNDECLARED),
         (FAILED, MISSED),
         (STUCK, MISSED),
         (FAILED, SHRUNK),
