@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,7 @@ class Alertmanager(Service):
 
     def fire(self, *alerts: Mapping[str, str], ends: bool = False) -> None:
         """Send alerts with the given labels, as Prometheus would; or their end."""
-        moment = datetime.now(timezone.utc).isoformat()
+        moment = datetime.now(UTC).isoformat()
         document = [{"labels": labels, **({"endsAt": moment} if ends else {})} for labels in alerts]
         requests.post(self.url + "/api/v2/alerts", json=document, timeout=10).raise_for_status()
 
@@ -258,7 +258,7 @@ class Alertmanager(Service):
         raise KeyError(str(labels))
 
     def groups(self, job: str) -> list[list[str]]:
-        """Return the names of the alerts of a job, by group, which is what one notification tells."""
+        """Return the names of the alerts of a job, by group; a group is one notification."""
         found = self.get("/api/v2/alerts/groups", params={"filter": f"job={json.dumps(job)}"})
         return [[each["labels"]["alertname"] for each in group["alerts"]] for group in found.json()]
 

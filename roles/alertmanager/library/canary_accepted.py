@@ -39,8 +39,8 @@ RETURN = r"""
 canaries:
   description: >-
     By instance, C(accepted), Unix seconds of Alertmanager's clock, the C(receivers) to which it is
-    routed, and C(state), which is C(suppressed) for an alert that is silenced or inhibited; empty when
-    it did not come.
+    routed, and C(state), which is C(suppressed) for an alert that is silenced or inhibited; empty
+    when it did not come.
   type: dict
   returned: always
 error:
