@@ -79,9 +79,24 @@ def test_every_alert_says_what_is_wrong():
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
-    assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == set(alerts())
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(alerts())
     for name, alert in alerts().items():
         assert alert["annotations"]["runbook_url"].endswith("}}/{{ end }}" + name + ".md")
+
+
+def test_mutants_are_made_of_operators_not_of_what_looks_like_one():
+    expression = """# a > b or c
+rate(a{b!="or"}[5m]) > bool 0 and on (c, d) max(e) or f"""
+    rules = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression, "for": "1m"}]}]}
+    assert [mutant.mistake for mutant in mutants(rules)] == [
+        "without for",
+        'line 2: rate(a{b!="or"}[5m]) < bool 0 and on (c, d) max(e) or f',
+        'line 2: rate(a{b!="or"}[5m]) > bool 0 and on (d) max(e) or f',
+        'line 2: rate(a{b!="or"}[5m]) > bool 0 and on (c) max(e) or f',
+        "line 2: without and on (c, d) max(e)",
+        "line 2: without or f",
+        'line 1: without # a > b or c rate(a{b!="or"}[5m]) > bool 0 and on (c, d) max(e) or',
+    ]
 
 
 class Case(NamedTuple):
