@@ -92,6 +92,18 @@ def evaluation(**changes):
             "web-1, delivered, receiver canary: nothing was delivered to the canary's receiver",
         ),
         (
+            {
+                "told": {
+                    "__canary_acceptance": {
+                        "canaries": {"web-1": ALERT | {"receivers": ["nobody"]}}
+                    },
+                    "__canary_delivery": {"json": {}},
+                }
+            },
+            "web-1, delivered, receiver nobody: "
+            "it is routed to nobody: Alertmanager was rolled out without its address",
+        ),
+        (
             {"told": TOLD | {"__canary_delivery": {"status": -1, "msg": "connection refused"}}},
             "web-1, delivered, receiver canary: connection refused",
         ),
@@ -147,18 +159,16 @@ def test_an_older_canary_and_its_alert_are_not_taken_for_the_new_one():
     assert not is_complete(state, {"push-1", "push-2"})
 
 
-def test_an_older_alert_is_not_accepted_for_the_new_one():
-    def alert(starts):
-        return {
-            "labels": {"instance": "web-1"},
-            "startsAt": starts,
-            "updatedAt": "1970-01-01T00:01:45.250123456Z",
-            "receivers": [{"name": "canary"}],
-            "status": {"state": "active"},
-        }
-
-    assert accepted([alert("1970-01-01T00:00:51Z")], {"web-1": 104.0}) == {"web-1": {}}
-    (found,) = accepted([alert("1970-01-01T00:01:44.000Z")], {"web-1": 104.0}).values()
+def test_an_alert_is_accepted_once_it_was_updated_however_long_it_stands():
+    alert = {
+        "labels": {"instance": "web-1"},
+        "startsAt": "1970-01-01T00:00:51Z",
+        "updatedAt": "1970-01-01T00:01:45.250123456Z",
+        "receivers": [{"name": "canary"}],
+        "status": {"state": "active"},
+    }
+    assert accepted([alert], {"web-1": 107.0}) == {"web-1": {}}
+    (found,) = accepted([alert], {"web-1": 104.0}).values()
     assert found == {"accepted": 105.250123456, "receivers": ["canary"], "state": "active"}
 
 

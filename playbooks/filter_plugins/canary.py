@@ -187,6 +187,8 @@ def _notify(
     elif asked:
         unheard = {str(result.get("msg", "")) for result in asked if "json" not in result}
         reason = "; ".join(sorted(unheard)) or "nothing was delivered to the canary's receiver"
+        if receivers == ["nobody"]:
+            reason = "it is routed to nobody: Alertmanager was rolled out without its address"
         hops.append(Hop(instance, "delivered", where, None, reason))
     return hops
 

@@ -59,7 +59,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import fetch_url, url_argument_spec
 
 FILTER = urlencode({"filter": 'alertname="BatchJobCanary"'})
-# The alert began when Prometheus evaluated it; its API tells milliseconds.
+# Between the clocks of Prometheus and Alertmanager.
 TOLERANCE_SECONDS = 1.0
 
 
@@ -75,9 +75,10 @@ def accepted(alerts: list[dict[str, Any]], canaries: dict[str, float]) -> dict[s
     found: dict[str, Any] = {instance: {} for instance in canaries}
     for alert in alerts:
         instance = alert["labels"].get("instance", "")
+        # Not startsAt: an alert that still stands from before keeps its own.
         if (
             instance in found
-            and seconds(alert["startsAt"]) >= canaries[instance] - TOLERANCE_SECONDS
+            and seconds(alert["updatedAt"]) >= canaries[instance] - TOLERANCE_SECONDS
         ):
             found[instance] = {
                 "accepted": seconds(alert["updatedAt"]),
@@ -109,7 +110,7 @@ def main() -> None:
         if info["status"] == 200:
             state = accepted(json.loads(response.read()), canaries)
         else:
-            error = f"{module.params['url']}: {info['msg']}"
+            error = f"{module.params['url']} does not answer: {info['msg']}"
         if all(state.values()) or time.monotonic() > limit:
             module.exit_json(canaries=state, error=error)
         time.sleep(0.5)

@@ -141,7 +141,7 @@ def main() -> None:
         address = f"{module.params['url']}/api/v1/query?{urlencode({'query': expression})}"
         response, info = fetch_url(module, address, timeout=10)
         if info["status"] != 200:
-            raise OSError(f"{module.params['url']}: {info['msg']}")
+            raise OSError(f"{module.params['url']} does not answer: {info['msg']}")
         result: list[dict[str, Any]] = json.loads(response.read())["data"]["result"]
         return result
 
