@@ -37,9 +37,11 @@ unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, f
 molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
 	@python -m lab.scenarios
 
-bench: preflight .venv/ready ## Measure what a rollout and a report cost
+bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost
 	@python -m lab.bench_reporter
 	@python -m lab.bench
+	@python -m lab.bench_rules
+	@python -m lab.bench_notification
 
 docs: .venv/ready ## Write the tables of variables into the roles' READMEs
 	@python -m lab.role_readme
