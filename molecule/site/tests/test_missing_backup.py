@@ -58,7 +58,9 @@ def test_the_notification_names_job_host_owner_severity_and_what_happened(webhoo
         "severity": "critical",
     }
     assert alert["annotations"]["summary"].startswith("backup-database on fileserver is overdue by")
-    assert alert["annotations"]["description"].endswith("There has never been one.")
+    assert alert["annotations"]["description"].endswith(
+        "UTC. There has never been one. Look: batch-job status on fileserver."
+    )
 
 
 def test_a_backup_that_fails_keeps_its_last_success_and_its_exit_status(
