@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+# The table of `batch-job status`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
+from batch_job.values import aligned
 
 Hosts = Iterable[str]
 # Variables of each host, `hostvars`.
@@ -68,11 +74,7 @@ def hop_table(hops: Iterable[Sequence[Any]]) -> list[str]:
     for hop in (Hop(*each) for each in hops):
         took = "BROKEN" if hop.error else "-" if hop.seconds is None else f"{hop.seconds:.2f} s"
         rows.append((hop.instance, hop.name, hop.where, took))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)
 
 
 def broken_hops(hops: Iterable[Sequence[Any]]) -> list[str]:

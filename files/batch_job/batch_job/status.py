@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from batch_job.spool import Kept
 from batch_job.state import State
-from batch_job.values import spoken
+from batch_job.values import aligned, spoken
 
 HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
 
@@ -17,11 +17,7 @@ def table(declared: Sequence[str], state: State, kept: Sequence[Kept], now: floa
     waiting = [each.report.group.job for each in kept]
     names = sorted({*declared, *state.jobs(), *waiting})
     rows = [_row(name, state, waiting.count(name), now) for name in names]
-    widths = [max(len(row[column]) for row in [HEAD, *rows]) for column in range(len(HEAD))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-        for row in [HEAD, *rows]
-    )
+    return "\n".join(aligned([HEAD, *rows]))
 
 
 def _row(name: str, state: State, waiting: int, now: float) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
-"""What people write: names of jobs and instances, and durations."""
+"""What people write and read: names of jobs and instances, durations, and columns."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # Pushgateway answers success for a job named `..` and stores nothing; systemd must be able to
 # make a unit's name of it.
@@ -60,3 +61,11 @@ def spoken(seconds: float, words: int = 2) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:words]) or "0s"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return one line for each row, with its cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
