@@ -9,8 +9,6 @@ import gzip
 import json
 import os
 import platform
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lab import REPOSITORY, LabError, releases
 from lab.console import eventually, fail, run, step
+from lab.prometheus import Server, running
 
 HOUR, DAY = 3600, 86400
 MAX_AGE = 26 * HOUR
@@ -345,17 +344,8 @@ def configure(directory: Path, interval: int, scrapes: Sequence[Mapping[str, Any
     (directory / "prometheus.yml").write_text(json.dumps(config))
 
 
-@dataclass(frozen=True)
-class Prometheus:
+class Prometheus(Server):
     """A Prometheus that runs here."""
-
-    url: str
-
-    def answer(self, path: str, **parameters: str) -> requests.Response:
-        """Return the answer to a request. Raises requests.RequestException."""
-        response = requests.get(f"{self.url}{path}", params=parameters, timeout=30)
-        response.raise_for_status()
-        return response
 
     def query(self, expression: str) -> dict[str, float]:
         """Return the values of an instant query, by the name of an alert or ""."""
@@ -384,20 +374,8 @@ class Prometheus:
 @contextmanager
 def prometheus(directory: Path) -> Iterator[Prometheus]:
     """Run Prometheus on the configuration and the data in a directory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    program = [str(releases.program("prometheus")), f"--web.listen-address={address}"]
-    files = [f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data"]
-    options = ["--storage.tsdb.retention.time=30d", "--log.level=error"]
-    server = subprocess.Popen([*program, *files, *options])
-    try:
-        found = Prometheus(f"http://{address}")
-        eventually(lambda: found.answer("/-/ready"), timeout_seconds=120)
-        yield found
-    finally:
-        server.kill()
-        server.wait()
+    with running(directory, "--storage.tsdb.retention.time=30d") as server:
+        yield Prometheus(server.url)
 
 
 @dataclass(frozen=True)
