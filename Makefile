@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export PYTHONPATH := $(CURDIR)/molecule
+export PYTHONPATH := $(CURDIR)/molecule:$(CURDIR)/files/batch_job:$(CURDIR)/files/dashboards
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test lint unit molecule bench docs lab lab-clean
+.PHONY: help venv demo demo-down test lint unit molecule bench docs dashboards pictures lab lab-clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifi
 
 docs: .venv/ready ## Write the tables of variables into the roles' READMEs
 	@python -m lab.role_readme
+
+dashboards: .venv/ready ## Write the dashboards' JSON
+	@python -m dashboards
+
+pictures: preflight .venv/ready ## Draw the previews of the dashboards for the README, with Chromium
+	@python -m lab versions
+	@python -m lab.pictures
 
 lab: preflight .venv/ready ## Build what the lab needs (images, release mirror, Compose), start nothing
 	@python -m lab cache

@@ -9,6 +9,8 @@ import time
 import pytest
 
 from conftest import Prometheus, Webhook
+from dashboards import evaluation, preview
+from dashboards.states import STATES
 from lab.console import eventually
 
 testinfra_hosts = ["ansible://worker"]
@@ -92,6 +94,54 @@ def test_each_job_that_goes_wrong_is_told_to_its_owner_exactly_once(host, told, 
         timeout_seconds=240,
     )
     assert site.firing() == EVERYONE | DATABASE
+
+
+@pytest.fixture
+def shown(site):
+    """Return a function from a dashboard to the answers of its panels, by their titles, now."""
+    variables = {
+        "state": ">= 0",
+        "owner": ".*",
+        "gateway": ".*",
+        "job": "fails",
+        "instance": "worker",
+    }
+
+    def shown(name):
+        now = time.time()
+        view = evaluation.View(site.url, now - 600, now, 2, variables)
+        return {
+            panel["title"]: [series for target in panel["targets"] for series in view.ask(target)]
+            for panel in preview.load(name)["panels"]
+        }
+
+    return shown
+
+
+def test_the_dashboard_shows_each_job_in_the_state_that_it_is_told_to_be_in(shown):
+    answers = shown("batch_jobs.json")
+    panels = {panel["title"]: panel for panel in preview.load("batch_jobs.json")["panels"]}
+    jobs = evaluation.rows(panels["Jobs, worst first"], answers["Jobs, worst first"])
+    assert [(STATES[int(row["State"])].name, row["Job"], row["Host"]) for row in jobs] == [
+        ("failing", "fails", "worker"),
+        ("stuck", "hangs", "worker"),
+        ("late", "never-runs", "worker"),
+        ("shrunk", "shrinks", "worker"),
+    ]
+    counts = {series.name: series.last for series in answers["Jobs by state"] if series.last}
+    assert counts == {"failing": 1, "stuck": 1, "late": 1, "shrunk": 1}
+    alerts = evaluation.rows(panels["Alerts"], answers["Alerts"])
+    assert {(row["Alert"], row["Job"]) for row in alerts} == EVERYONE | DATABASE
+    assert alerts[0]["url"] == "http://watcher:9090/user/runbooks"
+
+
+def test_dashboards_find_the_metrics_of_real_services(shown):
+    refused = {"Rejected pushes", "HTTP errors", "Jobs whose latest push was rejected"}
+    empty = {title for title, answers in shown("pushgateway.json").items() if not answers}
+    assert empty <= refused
+    empty = {title for title, answers in shown("job_detail.json").items() if not answers}
+    # No calendar says when it is due, it backs nothing up, and not every kernel counts CPU time.
+    assert empty <= {"Backup size", "CPU time"}
 
 
 def test_a_notification_says_all_that_is_needed_at_night():

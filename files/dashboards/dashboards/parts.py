@@ -1,0 +1,320 @@
+"""What dashboards are made of: queries, columns, colours and links that all of them word alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import common as kinds
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards import queries
+from dashboards.states import GREEN, GREY, ORANGE, SKY, STATES, VERMILION, State
+
+TAG = "batch-jobs"
+DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+# What a link to another dashboard takes along.
+HERE = "${datasource:queryparam}&${__url_time_range}"
+
+Model = TypeVar("Model")
+Panel = TypeVar(
+    "Panel", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, bargauge.Panel
+)
+Properties = dict[str, Any]
+
+
+class PrometheusAnnotation(models.AnnotationQuery):
+    """An annotation with what the Prometheus data source reads of it, which the SDK leaves out."""
+
+    def __init__(
+        self, name: str, expr: str, color: str, *, title: str, uses_value: bool = False
+    ) -> None:
+        """Mark each point of a series, or with `uses_value` the times that are its values (ms)."""
+        super().__init__(name, DATASOURCE, enable=True, hide=False, icon_color=color, expr=expr)
+        self._extra = {"titleFormat": title, "useValueForTime": uses_value}
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as Grafana reads it."""
+        return {**super().to_json(), **self._extra}
+
+
+class Column(NamedTuple):
+    """A column of a table: the query it comes from or the label it is, and how it looks."""
+
+    title: str
+    expr: str = ""
+    label: str = ""
+    properties: Properties = {}  # noqa: RUF012
+
+
+def ask(expr: str, legend: str = "", ref: str = "A", interval: str = "") -> prometheus.Dataquery:
+    """Return a query of a series over time."""
+    asked = prometheus.Dataquery().expr(expr).ref_id(ref).legend_format(legend or "__auto")
+    asked = asked.datasource(DATASOURCE).range()
+    return asked.interval(interval) if interval else asked
+
+
+def ask_now(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
+    """Return a query of how things stand at the end of the time range."""
+    asked = prometheus.Dataquery().expr(expr).ref_id(ref).legend_format(legend or "__auto")
+    return asked.datasource(DATASOURCE).instant()
+
+
+def described(
+    panel: Panel, title: str, description: str, *, width: int, height: int, empty: str
+) -> Panel:
+    """Give a panel what every panel has; `empty` says what to do when there is nothing to show."""
+    panel = panel.title(title).description(description).datasource(DATASOURCE)
+    return panel.no_value(empty).span(width).height(height)
+
+
+def properties(**given: Any) -> list[models.DynamicConfigValue]:
+    """Return field options by their names; `__` stands for a dot."""
+    return [
+        models.DynamicConfigValue(id_val=name.replace("__", "."), value=value)
+        for name, value in given.items()
+    ]
+
+
+def steps(*pairs: tuple[float | None, str]) -> models.ThresholdsConfig:
+    """Return thresholds: from each value on, a colour."""
+    return models.ThresholdsConfig(
+        mode=models.ThresholdsMode.ABSOLUTE,
+        steps=[models.Threshold(value=value, color=color) for value, color in pairs],
+    )
+
+
+class Built(Builder[Model]):
+    """A model where the SDK asks for its builder."""
+
+    def __init__(self, model: Model) -> None:
+        """Hold the model."""
+        self._model = model
+
+    def build(self) -> Model:
+        """Return it."""
+        return self._model
+
+
+def fixed(color: str) -> Properties:
+    """Return a field's colour."""
+    return {"mode": "fixed", "fixedColor": color}
+
+
+def words(known: Mapping[str, tuple[str, str]]) -> models.ValueMap:
+    """Return what values are called, and their colours."""
+    options = {
+        value: models.ValueMappingResult(text=text, color=color, index=index)
+        for index, (value, (text, color)) in enumerate(known.items())
+    }
+    return models.ValueMap(options=options)
+
+
+STATE_WORDS = words({str(n): (state.name, state.color) for n, state in enumerate(STATES)})
+UP_WORDS = words({"1": ("up", GREEN), "0": ("down", VERMILION)})
+# What is neither good nor bad: the theme's own colours.
+QUIET, TEXT = "rgba(128, 128, 128, 0.25)", "text"
+# Nothing is good, anything is not.
+NONE_IS_FINE = ((None, GREEN), (1, VERMILION))
+
+
+def link(title: str, url: str) -> Properties:
+    """Return a link of a field."""
+    return {"title": title, "url": url}
+
+
+def jobs_in(state: State) -> Properties:
+    """Return a link to the jobs in a state."""
+    number = STATES.index(state)
+    shown = quote(state_filter(number), safe="")
+    url = f"/d/batch-jobs?{HERE}&${{owner:queryparam}}&var-state={shown}"
+    return link(f"{state.name}: {state.meaning}", url)
+
+
+def state_filter(number: int) -> str:
+    """Return what selects a state by its number."""
+    return f"== {number}"
+
+
+def to_job(job: str = "Job", instance: str = "Host") -> Properties:
+    """Return a link from a row of a table to the job it names; without a host, to one without."""
+    fields = f"var-job=${{__data.fields.{job}:percentencode}}"
+    if instance:
+        fields += f"&var-instance=${{__data.fields.{instance}:percentencode}}"
+    else:
+        fields += "&var-instance="
+    return link("Its runs", f"/d/batch-job?{HERE}&{fields}")
+
+
+RUNBOOK = link("Runbook", "${__data.fields.url:raw}/${__data.fields.Alert}.md")
+
+
+def colored_text(**given: Any) -> Properties:
+    """Return a column whose text has the colour of its thresholds."""
+    return {**given, "custom__cellOptions": {"type": "color-text"}}
+
+
+def tabulate(
+    panel: table.Panel, columns: Sequence[Column], sort: Iterable[tuple[str, bool]]
+) -> table.Panel:
+    """Fill a table: a row for each set of labels that the columns' queries share."""
+    names, order, hidden = {}, {}, {"Time": True}
+    asked = [column for column in columns if column.expr]
+    for position, column in enumerate(columns):
+        ref = column.title.lower().replace(" ", "_")
+        value = f"Value #{ref}" if len(asked) > 1 else "Value"
+        if column.expr:
+            query = ask_now(column.expr, ref=ref).format(PromQueryFormat.TABLE)
+            panel = panel.with_target(query)
+        if column.expr and column.label:
+            hidden[value] = True
+        names[column.label or value], order[column.label or value] = column.title, position
+    # Not "No data", which is for the whole table.
+    panel = panel.override_by_regexp(".*", properties(noValue=""))
+    for column in columns:
+        if column.properties:
+            panel = panel.override_by_name(column.title, properties(**column.properties))
+    organize = {"excludeByName": hidden, "indexByName": order, "renameByName": names}
+    if len(asked) > 1:
+        panel = panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+    panel = panel.with_transformation(
+        models.DataTransformerConfig(id_val="organize", options=organize)
+    )
+    by: list[Builder[kinds.TableSortByFieldState]] = [
+        Built(kinds.TableSortByFieldState(display_name=name, desc=desc)) for name, desc in sort
+    ]
+    return panel.sort_by(by).align(kinds.FieldTextAlignment.AUTO)
+
+
+SEVERITY_WORDS = words(
+    {
+        str(rank): (severity, color)
+        for rank, (severity, color) in enumerate(
+            zip(queries.SEVERITIES, (SKY, ORANGE, VERMILION), strict=True), 1
+        )
+    }
+)
+
+
+def alert_table(
+    firing: str, ages: str, description: str, *, width: int, height: int
+) -> table.Panel:
+    """Return a table of alerts that fire, with their runbooks."""
+    panel = described(
+        table.Panel(), "Alerts", description, width=width, height=height, empty="Nothing fires."
+    )
+    columns = [
+        Column(
+            "Alert", label="alertname", properties={"links": [RUNBOOK], "custom__minWidth": 200}
+        ),
+        Column("Job", label="job"),
+        Column("Host", label="instance"),
+        Column("Owner", label="owner"),
+        Column("Severity", firing, properties=colored_text(mappings=[SEVERITY_WORDS])),
+        Column("For", ages, properties={"unit": "s", "decimals": 1}),
+        Column("url", label="url", properties={"custom__hidden": True}),
+    ]
+    return tabulate(panel, columns, [("Severity", True), ("Alert", False)])
+
+
+def numbers(panel: stat.Panel) -> stat.Panel:
+    """Show values large, next to each other, in their colours."""
+    latest_value = common.ReduceDataOptions().calcs(["lastNotNull"])
+    panel = panel.reduce_options(latest_value).graph_mode(kinds.BigValueGraphMode.NONE)
+    panel = panel.color_mode(kinds.BigValueColorMode.BACKGROUND_SOLID)
+    return panel.text_mode(kinds.BigValueTextMode.VALUE_AND_NAME).wide_layout(False)
+
+
+def curves(panel: timeseries.Panel) -> timeseries.Panel:
+    """Draw series as thin lines, with a legend below and all values on hover."""
+    legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
+    legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
+    tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI)
+    panel = panel.legend(legend).tooltip(tooltip).line_width(2).min(0)
+    return panel.show_points(kinds.VisibilityMode.NEVER)
+
+
+POINTS: Properties = {
+    "custom__drawStyle": "points",
+    "custom__pointSize": 8,
+    "custom__showPoints": "always",
+}
+
+
+def limit(color: str = VERMILION) -> Properties:
+    """Return the look of a series that others should stay below."""
+    return {
+        "color": fixed(color),
+        "custom__lineStyle": {"fill": "dash", "dash": [8, 6]},
+        "custom__lineWidth": 1,
+    }
+
+
+def with_limits(
+    panel: timeseries.Panel, limits: Sequence[tuple[float | None, str]]
+) -> timeseries.Panel:
+    """Draw thresholds as dashed lines."""
+    style = kinds.GraphThresholdsStyleConfig(mode=kinds.GraphThresholdsStyleMode.DASHED)
+    return panel.thresholds(Built(steps(*limits))).thresholds_style(Built(style))
+
+
+USUAL: Properties = {"color": fixed(GREY), "custom__lineWidth": 1}
+
+
+def timeline(panel: statetimeline.Panel, mapping: models.ValueMap) -> statetimeline.Panel:
+    """Show named states over time."""
+    legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
+    legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
+    panel = panel.mappings([mapping]).legend(legend).merge_values(True).row_height(0.85)
+    return panel.show_value(kinds.VisibilityMode.NEVER).fill_opacity(90).line_width(0)
+
+
+def variable(
+    name: str, label: str, query: str, *, is_multi: bool = False
+) -> dashboard.QueryVariable:
+    """Return a variable whose values are those of a label in the time range."""
+    found = dashboard.QueryVariable(name).label(label).query({"query": query, "refId": name})
+    found = found.datasource(DATASOURCE).refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    found = found.sort(models.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
+    if is_multi:
+        everything = models.VariableOption(selected=True, text="All", value="$__all")
+        found = found.multi(True).include_all(True).all_value(".*").current(everything)
+    return found
+
+
+def board(uid: str, title: str, description: str, since: str) -> dashboard.Dashboard:
+    """Return a dashboard without panels, linked with the others."""
+    others = dashboard.DashboardLink("Batch jobs").type(models.DashboardLinkType.DASHBOARDS)
+    others = others.tags([TAG]).keep_time(True).include_vars(False).as_dropdown(False)
+    made = dashboard.Dashboard(title).uid(uid).description(description).tags([TAG]).link(others)
+    made = made.time(since, "now").refresh("1m").timezone("browser").readonly()
+    made = made.tooltip(models.DashboardCursorSync.CROSSHAIR)
+    source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
+    return made.with_variable(source)
+
+
+def with_panels(made: dashboard.Dashboard, *panels: Builder[models.Panel]) -> dashboard.Dashboard:
+    """Lay panels out from left to right and number them."""
+    for number, panel in enumerate(panels, 1):
+        built = panel.build()
+        built.id_val = number
+        made = made.with_panel(Built(built))
+    return made
+
+
+def owners() -> dashboard.QueryVariable:
+    """Return the variable that reduces jobs to those of some owners."""
+    return variable("owner", "Owner", queries.OWNERS, is_multi=True)

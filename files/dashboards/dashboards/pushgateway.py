@@ -1,0 +1,217 @@
+"""The relay, and whether anything is lost between jobs and Prometheus."""
+
+from collections.abc import Sequence
+
+from grafana_foundation_sdk.builders import dashboard, statetimeline, table, timeseries
+
+from dashboards import parts, queries
+from dashboards.parts import Column
+from dashboards.states import ORANGE, VERMILION
+
+NO_GATEWAY = "Prometheus scrapes no Pushgateway: see prometheus_pushgateway_targets."
+NOTHING_PUSHED = "Nothing was pushed in this time."
+
+
+def build() -> dashboard.Dashboard:
+    """Return the dashboard."""
+    made = parts.board(
+        "pushgateway", "Pushgateway", "Health of the relay that keeps what jobs say.", "now-6h"
+    )
+    made = made.with_variable(
+        parts.variable("gateway", "Pushgateway", queries.GATEWAYS, is_multi=True)
+    )
+    return parts.with_panels(
+        made,
+        gateways(),
+        up(),
+        pushes(),
+        rejected(),
+        groups(),
+        oldest(),
+        written(),
+        errors(),
+        memory(),
+        scrape_duration(),
+        scrape_size(),
+        refused(),
+    )
+
+
+def gateways() -> table.Panel:
+    """Return a row for each gateway."""
+    panel = parts.described(
+        table.Panel(),
+        "Gateways",
+        "How each gateway is now; the state should have been written within minutes.",
+        width=24,
+        height=5,
+        empty=NO_GATEWAY,
+    )
+    unwritten = parts.steps((None, parts.TEXT), (300, ORANGE), (600, VERMILION))
+    lost = parts.steps((None, parts.TEXT), (0.5, VERMILION))
+    columns = [
+        Column("Gateway", label="pushgateway"),
+        Column(
+            "Up",
+            queries.UP,
+            properties={
+                "mappings": [parts.UP_WORDS],
+                "custom__width": 80,
+                "custom__cellOptions": {"type": "color-background", "mode": "basic"},
+            },
+        ),
+        Column("Running for", queries.RUNNING, properties={"unit": "s", "decimals": 1}),
+        Column("Groups", queries.GROUPS, properties={"unit": "none"}),
+        Column("Oldest push", queries.OLDEST_PUSH, properties={"unit": "s", "decimals": 1}),
+        Column(
+            "State written",
+            queries.UNWRITTEN,
+            properties=parts.colored_text(unit="s", decimals=1, thresholds=unwritten),
+        ),
+        Column(
+            "Rejected pushes",
+            queries.REJECTED_IN_RANGE,
+            properties=parts.colored_text(unit="none", decimals=0, thresholds=lost),
+        ),
+    ]
+    return parts.tabulate(panel, columns, [("Up", False), ("Gateway", False)])
+
+
+def up() -> statetimeline.Panel:
+    """Return when each gateway could be scraped."""
+    panel = parts.described(
+        statetimeline.Panel(),
+        "Up",
+        "When Prometheus could scrape each gateway.",
+        width=24,
+        height=4,
+        empty=NO_GATEWAY,
+    )
+    panel = panel.with_target(parts.ask(queries.UP, legend="{{pushgateway}}"))
+    return parts.timeline(panel, parts.UP_WORDS).unit("none")
+
+
+def curve(
+    title: str,
+    description: str,
+    unit: str,
+    expr: str,
+    empty: str,
+    legend: str = "{{pushgateway}}",
+    limits: Sequence[tuple[float | None, str]] = (),
+) -> timeseries.Panel:
+    """Return a panel of half the width with a curve for each gateway."""
+    panel = parts.described(timeseries.Panel(), title, description, width=12, height=7, empty=empty)
+    panel = parts.curves(panel).unit(unit).with_target(parts.ask(expr, legend=legend))
+    return parts.with_limits(panel, limits) if limits else panel
+
+
+def pushes() -> timeseries.Panel:
+    """Return the pushes that were taken."""
+    return curve(
+        "Pushes",
+        "Pushes per second that each gateway took.",
+        "reqps",
+        queries.ACCEPTED_PUSHES,
+        NOTHING_PUSHED,
+    )
+
+
+def rejected() -> timeseries.Panel:
+    """Return the pushes that were not."""
+    return curve(
+        "Rejected pushes",
+        "Pushes per second that were malformed or contradicted others: their reports are lost.",
+        "reqps",
+        queries.REJECTED_PUSHES,
+        "No push was rejected since the gateway started.",
+    )
+
+
+def groups() -> timeseries.Panel:
+    """Return how many groups there are."""
+    return curve(
+        "Groups",
+        "Groups of metrics that each gateway keeps; nothing but a deletion ends one.",
+        "none",
+        queries.GROUPS,
+        NOTHING_PUSHED,
+    )
+
+
+def oldest() -> timeseries.Panel:
+    """Return the age of the oldest group."""
+    return curve(
+        "Oldest push",
+        "Age of the group that was pushed to last of all: very old ones can be pruned.",
+        "s",
+        queries.OLDEST_PUSH,
+        NOTHING_PUSHED,
+    )
+
+
+def written() -> timeseries.Panel:
+    """Return since when the state on disk is out of date."""
+    return curve(
+        "Time since the state was written",
+        "What came since then would not survive a crash; 10 minutes raise an alert.",
+        "s",
+        queries.UNWRITTEN,
+        "No host reports it: see pushgateway-state.timer there.",
+        limits=((None, parts.QUIET), (600, VERMILION)),
+    )
+
+
+def errors() -> timeseries.Panel:
+    """Return requests that failed."""
+    return curve(
+        "HTTP errors",
+        "Requests per second that were answered with an error, by what they wanted.",
+        "reqps",
+        queries.HTTP_ERRORS,
+        "No request failed since the gateway started.",
+        legend="{{pushgateway}} {{handler}} {{code}}",
+    )
+
+
+def memory() -> timeseries.Panel:
+    """Return the memory of each gateway."""
+    return curve(
+        "Memory", "Resident memory of each gateway.", "bytes", queries.RESIDENT_MEMORY, NO_GATEWAY
+    )
+
+
+def scrape_duration() -> timeseries.Panel:
+    """Return how long scrapes take."""
+    return curve(
+        "Scrape duration",
+        "How long Prometheus takes to read all groups.",
+        "s",
+        queries.SCRAPE_DURATION,
+        NO_GATEWAY,
+    )
+
+
+def scrape_size() -> timeseries.Panel:
+    """Return how much scrapes read."""
+    return curve(
+        "Scrape size", "Samples that each scrape reads.", "none", queries.SCRAPE_SAMPLES, NO_GATEWAY
+    )
+
+
+def refused() -> table.Panel:
+    """Return whose latest push was rejected."""
+    panel = parts.described(
+        table.Panel(),
+        "Jobs whose latest push was rejected",
+        "What these meant to say is lost; the gateway's log says what was wrong.",
+        width=12,
+        height=7,
+        empty="None.",
+    )
+    columns = [
+        Column("Job", label="job", properties={"links": [parts.to_job()]}),
+        Column("Host", label="instance"),
+        Column("Since", queries.REFUSED_FOR, properties={"unit": "s", "decimals": 1}),
+    ]
+    return parts.tabulate(panel, columns, [("Since", True)])

@@ -1,0 +1,227 @@
+"""Every query of every dashboard. Selectors are written here, and nowhere else.
+
+Dashboards read what the rules record of jobs, as alerts do: each job once, whichever gateway said
+it. `$state`, `$owner`, `$job`, `$instance` and `$gateway` are variables of dashboards,
+`$__interval`, `$__rate_interval` and `$__range` are Grafana's own.
+"""
+
+from dashboards.states import NUMBERS
+
+# Which series a dashboard speaks of.
+OWNED = 'batch_job:contact{owner=~"$owner"}'
+JOB = 'job="$job", instance="$instance"'
+ONE = f"{{{JOB}}}"
+RELAY = '{job="pushgateway", pushgateway=~"$gateway"}'
+ANY_RELAY = '{pushgateway=~"$gateway"}'
+# Who has no host, or says so, is a pipeline.
+PIPELINES = '(batch_job:state{instance=""} or on (job, instance) batch_job_info{kind="ci"})'
+
+EACH = "on (job, instance)"
+SHOWN = f"(batch_job:state $state and {EACH} {OWNED})"
+
+
+def firing(*matchers: str) -> str:
+    """Select alerts that fire, but for those that always should."""
+    known = ('alertstate="firing"', 'alertname!~"Watchdog|BatchJobCanary"')
+    return f"ALERTS{{{', '.join((*known, *matchers))}}}"
+
+
+# Variables
+OWNERS = "label_values(batch_job:contact, owner)"
+JOBS = "label_values(batch_job:state, job)"
+INSTANCES = 'label_values(batch_job:state{job="$job"}, instance)'
+GATEWAYS = 'label_values(up{job="pushgateway"}, pushgateway)'
+
+
+# All jobs
+def jobs_in(state: str) -> str:
+    """Count the owners' jobs in a state; 0 where there are none."""
+    return f"count(batch_job:state == {NUMBERS[state]} and {EACH} {OWNED}) or vector(0)"
+
+
+def of_shown(expression: str) -> str:
+    """Reduce an expression to the jobs that are shown, without its name: rows join by labels."""
+    return f"max by (job, instance) ({expression} and {EACH} {SHOWN})"
+
+
+STATE = of_shown("batch_job:state")
+OWNER = f"group by (job, instance, owner) (batch_job:contact and {EACH} {SHOWN})"
+AGE = of_shown("time() - batch_job:last_success_timestamp_seconds")
+DUE = of_shown("(batch_job:deadline_timestamp_seconds < Inf) - time()")
+DURATION = of_shown("batch_job:last_duration_seconds")
+# The median of a week, each hour counted once: cheap also for many jobs.
+USUAL_OF_ALL = "quantile_over_time(0.5, batch_job:last_duration_seconds[7d:1h])"
+AGAINST_USUAL = of_shown(f"batch_job:last_duration_seconds / {USUAL_OF_ALL}")
+EXIT_CODE = of_shown("batch_job:last_exit_code")
+SIZE = of_shown("batch_job:backup_size_bytes")
+
+GATEWAYS_DOWN = 'count(up{job="pushgateway"} == 0) or vector(0)'
+DECLARATIONS_UNREAD = (
+    'count(up{job="declared_jobs"} == 0) or absent(up{job="declared_jobs"}) or vector(0)'
+)
+WATCHERS = 'alertname=~"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing"'
+OWN_ALERTS = f"count({firing(WATCHERS)}) or vector(0)"
+
+
+ALERT = "alertname, job, instance, owner"
+SEVERITIES = ("info", "warning", "critical")
+
+
+def alerts(*matchers: str) -> str:
+    """Return what fires, with the address of the runbooks; the value ranks the severity from 1."""
+    found = [firing(f'severity="{severity}"', *matchers) for severity in SEVERITIES]
+    ranks = [f"{rank} * {alerts}" for rank, alerts in enumerate(found, 1)]
+    told = f"max by ({ALERT}) ({' or '.join(ranks)})"
+    return f"{told} * on () group_left (url) topk(1, batch_job_runbooks_info)"
+
+
+def alert_ages(*matchers: str) -> str:
+    """Return for how many seconds each alert has been true."""
+    since = f"max by ({ALERT}) (ALERTS_FOR_STATE)"
+    return f"time() - ({since} and on ({ALERT}) {firing(*matchers)})"
+
+
+ALERTS, ALERT_AGES = alerts(), alert_ages()
+
+
+# One job
+JOB_ALERTS, JOB_ALERT_AGES = alerts(JOB), alert_ages(JOB)
+JOB_STATE = f"batch_job:state{ONE}"
+JOB_AGE = f"time() - batch_job:last_success_timestamp_seconds{ONE}"
+JOB_DUE = f"(batch_job:deadline_timestamp_seconds{ONE} < Inf) - time()"
+JOB_EXIT_CODE = f"batch_job:last_exit_code{ONE}"
+JOB_DURATION = f"batch_job:last_duration_seconds{ONE}"
+USUAL_DURATION = f"quantile_over_time(0.5, batch_job:last_duration_seconds{ONE}[7d:1h])"
+MAX_RUNTIME = f"batch_job:max_runtime_seconds{ONE} < Inf"
+# At what age the latest success is one too old.
+DUE_AGE = (
+    f"(batch_job:deadline_timestamp_seconds{ONE} < Inf)"
+    f" - {EACH} batch_job:last_success_timestamp_seconds{ONE}"
+)
+
+
+def at_ends(expression: str, selector: str) -> str:
+    """Keep of a series the points at which a run ended: one for each."""
+    ended = f"batch_job:last_completion_timestamp_seconds{selector}"
+    return f"{expression} unless {EACH} ({ended} == {ended} offset $__interval)"
+
+
+RUNS = f"({at_ends(JOB_DURATION, ONE)}) * {EACH} group_left (result) batch_job:last_result{ONE}"
+
+
+def latest(metric: str) -> str:
+    """Return what the gateways that heard of the latest run say of it."""
+    known = f"{metric}{ONE} and on (job, instance, pushgateway) batch_job:up_to_date{ONE}"
+    return at_ends(f"max by (job, instance) ({known})", ONE)
+
+
+CPU = latest("batch_job_last_cpu_seconds")
+MEMORY = latest("batch_job_last_max_rss_bytes")
+JOB_SIZE = at_ends(f"max by (job, instance) (batch_job:backup_size_bytes{ONE})", ONE)
+REPLACED = f"batch_job:backup_size_bytes:replaced{ONE}"
+SIZE_BAND = tuple(
+    f"max by (job, instance) (quantile_over_time({share}, {REPLACED}[14d]))" for share in (0.9, 0.1)
+)
+# Below these, BackupShrunk and BackupEmpty tell.
+HALF_OF_USUAL = f"0.5 * max by (job, instance) (batch_job:backup_size_bytes:median14d{ONE})"
+LEAST_SIZE = f"batch_job:declared_min_size_bytes{ONE}"
+# In milliseconds.
+FAILURES = (
+    f"1000 * (batch_job:last_completion_timestamp_seconds{ONE}"
+    f" and {EACH} batch_job:last_exit_code{ONE} != 0)"
+    f" * {EACH} group_left (result) batch_job:last_result{ONE}"
+)
+FIRING_ALERTS = f"max by (alertname) ({firing(JOB)})"
+
+
+# How often runs succeeded: what Prometheus saw change. A run that ended between two scrapes, right
+# before another one, is not counted.
+def changed(metric: str, of: str, window: str) -> str:
+    """Count in a window how often a metric of jobs changed; that it appeared counts as well."""
+    new = f"({metric} > bool 0 unless {EACH} {metric} offset {window} or 0 * {metric})"
+    return f"max by (job, instance) (changes({metric}[{window}]) + {EACH} {new} and {EACH} {of})"
+
+
+def runs(of: str, window: str) -> str:
+    """Count the runs that ended in a window."""
+    return changed("batch_job:last_completion_timestamp_seconds", of, window)
+
+
+def successes(of: str, window: str) -> str:
+    """Count the runs that succeeded in a window."""
+    return changed("batch_job:last_success_timestamp_seconds", of, window)
+
+
+def success_rate(of: str, window: str) -> str:
+    """Return the share of runs that succeeded, 0 to 1; nothing where there were none."""
+    return f"clamp_max({successes(of, window)} / ({runs(of, window)} > 0), 1)"
+
+
+JOB_SUCCESS_RATE = success_rate(f"batch_job:state{ONE}", "$__range")
+JOB_RUNS = runs(f"batch_job:state{ONE}", "$__range")
+
+
+# Pipelines
+def of_pipelines(expression: str) -> str:
+    """Reduce an expression to pipelines, without its name: rows join by labels."""
+    return f"max by (job, instance) ({expression} and {EACH} {PIPELINES})"
+
+
+PIPELINE_STATE = of_pipelines("batch_job:state")
+PIPELINE_RUNS = runs(PIPELINES, "$__range")
+PIPELINE_SUCCESS_RATE = success_rate(PIPELINES, "$__range")
+DAILY_SUCCESS_RATE = success_rate(PIPELINES, "1d")
+PIPELINE_USUAL = of_pipelines(
+    "quantile_over_time(0.5, batch_job:last_duration_seconds[$__range:5m])"
+)
+PIPELINE_SLOWEST = of_pipelines("max_over_time(batch_job:last_duration_seconds[$__range])")
+# Each time it turned from good to bad or back.
+PIPELINE_FLIPS = of_pipelines("changes(batch_job:last_exit_code[$__range])")
+PIPELINE_LAST_FAILURE = of_pipelines(
+    "time() - last_over_time((batch_job:last_completion_timestamp_seconds"
+    f" and {EACH} batch_job:last_exit_code != 0)[$__range:1m])"
+)
+PIPELINE_DURATION = of_pipelines(at_ends("batch_job:last_duration_seconds", ""))
+SLOWEST = f"topk(5, {PIPELINE_SLOWEST})"
+FLAKIEST = f"topk(5, {PIPELINE_FLIPS} > 0)"
+ALL_PIPELINES = f"count({PIPELINE_STATE}) or vector(0)"
+ALL_RUNS = f"sum({PIPELINE_RUNS}) or vector(0)"
+OVERALL_SUCCESS_RATE = f"sum({successes(PIPELINES, '$__range')}) / (sum({PIPELINE_RUNS}) > 0)"
+FAILING_PIPELINES = f"count({PIPELINE_STATE} == {NUMBERS['failing']}) or vector(0)"
+
+
+# Gateways
+UP = f"max by (pushgateway) (up{RELAY})"
+GROUPS = f"max by (pushgateway) (pushgateway:groups:count{ANY_RELAY})"
+OLDEST_PUSH = f"time() - min by (pushgateway) (push_time_seconds{ANY_RELAY} > 0)"
+RESIDENT_MEMORY = f"process_resident_memory_bytes{RELAY}"
+SCRAPE_DURATION = f"scrape_duration_seconds{RELAY}"
+SCRAPE_SAMPLES = f"scrape_samples_scraped{RELAY}"
+UNWRITTEN = (
+    f"time() - max by (pushgateway) (pushgateway_state_written_timestamp_seconds{ANY_RELAY})"
+)
+RUNNING = f"time() - max by (pushgateway) (process_start_time_seconds{RELAY})"
+
+
+def requests(*matchers: str) -> str:
+    """Select the counters of requests to gateways."""
+    known = ('job="pushgateway"', 'pushgateway=~"$gateway"')
+    return f"pushgateway_http_requests_total{{{', '.join((*known, *matchers))}}}"
+
+
+TAKEN = requests('handler="push"', 'code=~"2.."')
+FAULTY = requests('code=~"[45].."')
+REFUSED = requests('handler="push"', 'code="400"')
+ACCEPTED_PUSHES = f"sum by (pushgateway) (rate({TAKEN}[$__rate_interval]))"
+REJECTED_PUSHES = f"sum by (pushgateway) (rate({REFUSED}[$__rate_interval]))"
+# The first rejection makes the series, which increase() would not count.
+REJECTED_IN_RANGE = (
+    f"sum by (pushgateway) (increase({REFUSED}[$__range]) + ("
+    f"(min_over_time({REFUSED}[$__range]) unless {REFUSED} offset $__range) or {REFUSED} * 0))"
+    f" or {UP} * 0"
+)
+HTTP_ERRORS = f"sum by (pushgateway, handler, code) (rate({FAULTY}[$__rate_interval]))"
+REFUSED_FOR = (
+    "time() - max by (job, instance)"
+    f" (push_failure_time_seconds{ANY_RELAY} > push_time_seconds{ANY_RELAY})"
+)

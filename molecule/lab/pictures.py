@@ -1,0 +1,43 @@
+"""Write the previews of dashboards that the README shows, of the made-up week."""
+
+from __future__ import annotations
+
+import sys
+from subprocess import CalledProcessError
+
+from dashboards import preview
+from dashboards.__main__ import DASHBOARDS, DIRECTORY
+from lab import LabError, week
+from lab.console import fail, step
+from lab.week_jobs import NOW
+
+WIDTH = 1280
+VARIABLES = {
+    "state": ">= 0",
+    "owner": ".*",
+    "gateway": ".*",
+    "job": "backup-home",
+    "instance": "files",
+}
+
+
+def main() -> int:
+    """Write a picture of each dashboard; 0 if all were written."""
+    pictures = DIRECTORY / "pictures"
+    pictures.mkdir(exist_ok=True)
+    try:
+        with (
+            step("Evaluating the rules on a week of jobs (a minute or two)"),
+            week.serving() as server,
+        ):
+            for name in DASHBOARDS:
+                dashboard = preview.load(name)
+                view = preview.view_of(dashboard, server.url, NOW, week.INTERVAL, VARIABLES)
+                preview.picture(dashboard, view, WIDTH, (pictures / name).with_suffix(".png"))
+    except (LabError, OSError, CalledProcessError) as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

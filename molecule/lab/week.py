@@ -1,0 +1,313 @@
+"""A week of jobs for dashboards: what the rules that ship make of it, in a real Prometheus.
+
+What happened is made up: runs, reports as `batch-job` words them, what gateways keep of these
+and what they say of themselves stand in for hosts, Pushgateway and scrapes. promtool evaluates the
+rules on it, so that states and alerts are theirs. The week always ends at `NOW`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from random import Random
+
+from prometheus_client.metrics_core import Metric
+
+from batch_job import config, metrics
+from batch_job.outcome import SUCCESS, Outcome
+from lab import REPOSITORY, LabError, releases
+from lab.console import run
+from lab.prometheus import Server, running
+from lab.week_jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, Job
+
+# Seconds between two scrapes, and between two evaluations.
+INTERVAL = 270
+
+# Rules whose results nobody looks at.
+SHOWN = r"ALERTS(_FOR_STATE)?|pushgateway:.+|batch_job:.+"
+INTERNAL = r".+:(.*remembered|declared|declared_since.+|reported.+|last_push_timestamp_seconds)"
+
+GATEWAYS = ("push-a", "push-b")
+Series = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class History:
+    """Series that keep a value until they are given another one."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._changes: dict[Series, dict[int, float | None]] = defaultdict(dict)
+
+    def set(self, time: float, value: float | None, name: str, **labels: str) -> None:
+        """Set a value from a time on, in seconds since the origin; None ends the series."""
+        series = name, tuple(sorted(labels.items()))
+        self._changes[series][-int(-time // INTERVAL)] = value
+
+    def steps(self) -> Iterator[tuple[Series, list[tuple[int, int, float | None]]]]:
+        """Yield each series, and its values with the numbers of their first and last scrapes."""
+        last = int(LENGTH // INTERVAL)
+        for series, changes in self._changes.items():
+            starts = sorted(scrape for scrape in changes if scrape <= last)
+            ends = [scrape - 1 for scrape in starts[1:]] + [last]
+            yield (
+                series,
+                [(start, end, changes[start]) for start, end in zip(starts, ends, strict=True)],
+            )
+
+
+class Gateway:
+    """What a Pushgateway keeps of groups, and counts."""
+
+    def __init__(self, name: str, history: History) -> None:
+        """Come up without groups."""
+        self.labels = {"pushgateway": name, "app": "pushgateway"}
+        self.history = history
+        self._groups: dict[tuple[str, str], list[Metric]] = {}
+        self._pushes: dict[tuple[str, str], int] = defaultdict(int)
+
+    def push(
+        self, time: float, job: Job, families: list[Metric], *, replaces: bool = False
+    ) -> None:
+        """Take a report: PUT, if it replaces what is known of the group, else POST."""
+        group = (job.name, job.instance)
+        older = self._groups.get(group, [])
+        self._groups[group] = families if replaces else metrics.merge(older, families)
+        for family in older:
+            self._tell(time, job, family, is_gone=True)
+        for family in self._groups[group]:
+            self._tell(time, job, family)
+        self._set(time, time, "push_time_seconds", job)
+        self._set(time, 0, "push_failure_time_seconds", job)
+        self.answer(time, "200", "put" if replaces else "post")
+
+    def answer(self, time: float, code: str, method: str) -> None:
+        """Count an answer to a push."""
+        self._pushes[code, method] += 1
+        self.history.set(
+            time,
+            self._pushes[code, method],
+            "pushgateway_http_requests_total",
+            job="pushgateway",
+            instance=f"{self.labels['pushgateway']}:9091",
+            handler="push",
+            code=code,
+            method=method,
+            **self.labels,
+        )
+
+    def _tell(self, time: float, job: Job, family: Metric, *, is_gone: bool = False) -> None:
+        for sample in family.samples:
+            self._set(time, None if is_gone else sample.value, sample.name, job, **sample.labels)
+
+    def _set(self, time: float, value: float | None, name: str, job: Job, **labels: str) -> None:
+        where = {"instance": job.instance} if job.instance else {}
+        known = {key: label for key, label in labels.items() if label}
+        self.history.set(time, value, name, job=job.name, **where, **known, **self.labels)
+
+
+def reports(job: Job) -> Iterator[tuple[float, list[Metric], bool]]:
+    """Yield what is pushed of a job, when, and whether it replaces what was known."""
+    declared = config.Job(job.name, job.owner, job.severity, job.kind, job.schedule)
+    if not job.max_age and job.is_declared:
+        due = metrics.gauge("deadline_timestamp_seconds", job.deadline(0))
+        if job.state != "unreported":
+            yield INTERVAL, [*metrics.declaration(declared), due], False
+    for each in job.runs():
+        ended = each.start + each.seconds
+        if OUTAGE[0] < each.start < OUTAGE[1]:
+            continue
+        # A clock that is ahead says so, but the report comes when it comes.
+        when = min(each.start, ended, LENGTH)
+        if each.start > LENGTH:
+            when = each.start - AHEAD
+        yield when, metrics.start(declared, each.start), False
+        if ended < inf and when + each.seconds < LENGTH:
+            cost = Outcome(
+                each.start,
+                ended,
+                each.seconds,
+                each.result,
+                each.exit_code,
+                each.seconds * 0.4,
+                int(60 * (1 << 20) + each.seconds * 9e4),
+            )
+            own = metrics.check_own(f"backup_size_bytes {each.size:.0f}\n" if each.size else "")
+            families = [*metrics.end(declared, cost, job.deadline(ended)), *own.families]
+            yield when + each.seconds, families, each.result == SUCCESS
+
+
+def tell_jobs(history: History) -> None:
+    """Let all jobs report to all gateways, and gateways refuse what is malformed."""
+    gateways = [Gateway(name, history) for name in GATEWAYS]
+    events = [
+        (time, job, families, replaces) for job in JOBS for time, families, replaces in reports(job)
+    ]
+    for time, job, families, replaces in sorted(events, key=lambda event: event[0]):
+        # Pipelines know of one gateway only.
+        for gateway in gateways if job.instance else gateways[:1]:
+            gateway.push(time, job, families, replaces=replaces)
+    # Somebody else's metrics, which a gateway refuses.
+    foreign = {"job": "statistics", "instance": "shop", **gateways[1].labels}
+    for number in range(5):
+        time = LENGTH - 3 * HOUR + number * 7 * MINUTE
+        history.set(time, time, "push_failure_time_seconds", **foreign)
+        history.set(time, 0, "push_time_seconds", **foreign)
+        gateways[1].answer(time, "400", "post")
+
+
+def tell_services(history: History) -> None:
+    """Let Prometheus scrape the gateways and the declarations."""
+    chance = Random("services")  # noqa: S311
+    for job in JOBS:
+        if job.is_declared:
+            labels = {"job": job.name, "instance": job.instance, "owner": job.owner}
+            labels = {key: label for key, label in labels.items() if label}
+            age = job.max_age or inf
+            history.set(
+                0, age, "batch_job_declared_max_age_seconds", severity=job.severity, **labels
+            )
+        if job.min_size:
+            where = {"job": job.name, "instance": job.instance}
+            history.set(0, job.min_size, "batch_job_declared_min_size_bytes", **where)
+    for name in GATEWAYS:
+        own = {
+            "job": "pushgateway",
+            "instance": f"{name}:9091",
+            "pushgateway": name,
+            "app": "pushgateway",
+        }
+        history.set(0, -9 * DAY, "process_start_time_seconds", **own)
+        for step in range(int(LENGTH // INTERVAL) + 1):
+            now = step * INTERVAL
+            history.set(now, chance.uniform(0.006, 0.011), "scrape_duration_seconds", **own)
+            history.set(now, 210 + len(JOBS) * 14, "scrape_samples_scraped", **own)
+            memory = 21e6 + 4e6 * (now % DAY) / DAY + chance.uniform(0, 1e6)
+            history.set(now, round(memory), "process_resident_memory_bytes", **own)
+            state = {
+                "job": "pushgateway_state",
+                "instance": name,
+                "pushgateway": name,
+                "app": "pushgateway",
+            }
+            history.set(now, now - MINUTE, "pushgateway_state_written_timestamp_seconds", **state)
+        # A reboot in the afternoon of the third day.
+        for time, up in ((0, 1), (3 * DAY + 15 * HOUR, 0), (3 * DAY + 15.4 * HOUR, 1)):
+            history.set(time, up if name == "push-b" else 1, "up", **own)
+    for service in ("declared_jobs", "prometheus"):
+        history.set(0, 1, "up", job=service, instance="metrics:9090")
+    history.set(0, 1, "up", job="alertmanager", instance="alerts:9093")
+    history.set(0, 1, "batch_job_runbooks_info", url="http://metrics:9090/user/runbooks")
+
+
+def dated(name: str, value: float) -> float:
+    """Return a value as it is `NOW`, if it is a time; a push at 0 is none."""
+    is_time = name.endswith(("timestamp_seconds", "_time_seconds")) and value
+    return value + ORIGIN if is_time or name == "ALERTS_FOR_STATE" else value
+
+
+def evaluate(history: History) -> Iterator[tuple[int, str, str, float]]:
+    """Yield time, name, labels and value of all samples that rules make of a history."""
+    check = {"expr": f'{{__name__=~"{SHOWN}", __name__!~"{INTERNAL}"}}'}
+    scrapes = range(1, int(LENGTH // INTERVAL) + 1)
+    inputs = []
+    for (name, labels), steps in history.steps():
+        notation = [f"_x{steps[0][0]}"] if steps[0][0] else []
+        for start, end, value in steps:
+            count = end - start
+            spelled = (
+                "+Inf"
+                if value == inf
+                else f"{value:.6f}".rstrip("0").rstrip(".")
+                if value is not None
+                else ""
+            )
+            if value is not None:
+                notation.append(f"{spelled}+0x{count}")
+            else:
+                notation += ["stale", *([f"_x{count}"] if count else [])]
+        inputs.append({"series": selector(name, labels), "values": " ".join(notation)})
+    case = {
+        "interval": f"{INTERVAL}s",
+        "input_series": inputs,
+        # Nothing is expected, so promtool tells what there is.
+        "promql_expr_test": [{**check, "eval_time": f"{scrape * INTERVAL}s"} for scrape in scrapes],
+    }
+    test = {
+        "rule_files": sorted(map(str, (REPOSITORY / "files/rules").glob("*.rules.yml"))),
+        "evaluation_interval": f"{INTERVAL}s",
+        "group_eval_order": ["batch_jobs", "batch_jobs.memory", "backups", "watchers"],
+        "tests": [case],
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        json.dump(test, file)
+        file.flush()
+        command = [str(releases.program("promtool")), "test", "rules", file.name]
+        # Its garbage is not worth collecting so often.
+        environment = os.environ | {"GOGC": "400"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    answers = re.findall(r"^ +got: (.*)$", done.stderr, re.MULTILINE)
+    if len(answers) != len(scrapes):
+        raise LabError(f"promtool did not evaluate the week:\n{done.stderr[:2000]}")
+    for scrape, answer in zip(scrapes, answers, strict=True):
+        for name, labels, value in re.findall(
+            r'\{__name__="([^"]+)",? ?([^}]*)\} (\S+?)(?:,|$)', answer
+        ):
+            known = labels.replace('", ', '",')
+            yield scrape * INTERVAL, name, f"{{{known}}}", float(value)
+
+
+def selector(name: str, labels: Iterable[tuple[str, str]]) -> str:
+    """Return a series as it is written."""
+    pairs = ",".join(f'{key}="{label}"' for key, label in labels)
+    return f"{name}{{{pairs}}}"
+
+
+def samples() -> Iterator[str]:
+    """Yield all samples of the week as lines of OpenMetrics."""
+    history = History()
+    tell_jobs(history)
+    tell_services(history)
+    for (name, labels), steps in history.steps():
+        for start, end, value in steps:
+            if value is not None:
+                line = f"{selector(name, labels)} {dated(name, value)}"
+                yield from (
+                    f"{line} {ORIGIN + scrape * INTERVAL}\n" for scrape in range(start, end + 1)
+                )
+    for time, name, known, value in evaluate(history):
+        yield f"{name}{known} {dated(name, value)} {ORIGIN + time}\n"
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Run a Prometheus that holds the week, and nothing else; ask it about `NOW`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        history = directory / "week.txt"
+        with history.open("w") as file:
+            file.writelines(samples())
+            file.write("# EOF\n")
+        promtool = [str(releases.program("promtool")), "tsdb", "create-blocks-from"]
+        run(
+            [
+                *promtool,
+                "--max-block-duration=216h",
+                "openmetrics",
+                str(history),
+                f"{directory}/data",
+            ]
+        )
+        history.unlink()
+        (directory / "prometheus.yml").write_text("{}")
+        # There are no stale markers: a series ends where its next sample is missing.
+        flags = ["--storage.tsdb.retention.time=100y", f"--query.lookback-delta={INTERVAL}s"]
+        with running(directory, *flags) as server:
+            yield server
