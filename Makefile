@@ -7,13 +7,16 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test lint unit molecule bench docs dashboards pictures lab lab-clean
+.PHONY: help venv demo demo-grafana demo-down test lint unit molecule bench docs dashboards pictures lab lab-clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: preflight-demo .venv/ready ## Roll the site out to nodes on this machine and catch a missing backup
 	@python -m lab.demo
+
+demo-grafana: .venv/ready ## Show the demo's jobs in Grafana, where its image can be pulled
+	@python -m lab.demo_grafana
 
 demo-down: .venv/ready ## Remove everything the demo started
 	@python -m lab down demo

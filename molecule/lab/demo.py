@@ -53,7 +53,8 @@ def main() -> int:
     print(f"Notifications {webhook}\n")
     versions = (f"{name} {found[0]}" for name, found in releases.versions().items())
     print(f"Ran {', '.join(versions)} from {releases.source()}.")
-    print(f"{time.monotonic() - started:.0f} s in all. `make demo-down` removes everything again.")
+    print(f"{time.monotonic() - started:.0f} s in all. `make demo-grafana` shows the jobs on")
+    print("dashboards, where Grafana can be had; `make demo-down` removes everything again.")
     if alerts != {("BatchJobMissed", MISSING)}:
         return fail(f"exactly BatchJobMissed of {MISSING} should fire, but these do: {alerts}")
     return 0

@@ -26,7 +26,7 @@ from batch_job.outcome import SUCCESS, Outcome
 from lab import REPOSITORY, LabError, releases
 from lab.console import run
 from lab.prometheus import Server, running
-from lab.week_jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, Job
+from lab.week_jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, UNREAD, Job
 
 # Seconds between two scrapes, and between two evaluations.
 INTERVAL = 270
@@ -201,8 +201,9 @@ def tell_services(history: History) -> None:
         # A reboot in the afternoon of the third day.
         for time, up in ((0, 1), (3 * DAY + 15 * HOUR, 0), (3 * DAY + 15.4 * HOUR, 1)):
             history.set(time, up if name == "push-b" else 1, "up", **own)
-    for service in ("declared_jobs", "prometheus"):
-        history.set(0, 1, "up", job=service, instance="metrics:9090")
+    for time, up in ((0, 1), (UNREAD[0], 0), (UNREAD[1], 1)):
+        history.set(time, up, "up", job="declared_jobs", instance="metrics:9090")
+    history.set(0, 1, "up", job="prometheus", instance="metrics:9090")
     history.set(0, 1, "up", job="alertmanager", instance="alerts:9093")
     history.set(0, 1, "batch_job_runbooks_info", url="http://metrics:9090/user/runbooks")
 

@@ -20,6 +20,8 @@ LENGTH = DAYS * DAY + 9 * HOUR
 ORIGIN = NOW - LENGTH
 # The fourth night: who should have reported then, could not.
 OUTAGE = (4 * DAY + 1 * HOUR, 4 * DAY + 5 * HOUR)
+# When Prometheus could not read the declarations.
+UNREAD = (2 * DAY + 12 * HOUR, 2 * DAY + 14 * HOUR)
 # How far the clock of one host is ahead in the end.
 AHEAD = 10 * HOUR
 
@@ -149,7 +151,7 @@ def ahead(number: int) -> Callable[[int, Run], Run]:
 DAILY: dict[str, Any] = {"every": DAY, "max_runtime": 2 * HOUR}
 HOURLY: dict[str, Any] = {"every": HOUR, "max_runtime": 30 * MINUTE}
 BACKUP: dict[str, Any] = {"kind": "backup", **DAILY}
-PIPELINE: dict[str, Any] = {"instance": "", "kind": "ci", "owner": "developers"}
+PIPELINE: dict[str, Any] = {"kind": "ci", "owner": "developers"}
 JOBS = (
     Job("backup-etc", "files", "fine", at=2 * HOUR, seconds=95, size=0.05 * GIB, min_size=1 << 20,
         change=overruns(2, 2 * HOUR), **BACKUP),
@@ -174,13 +176,13 @@ JOBS = (
         **DAILY),
     Job("export-legacy", "oldhost", "undeclared", at=4 * HOUR, seconds=240, owner="",
         is_declared=False, **DAILY),
-    Job("build", state="fine", at=600, every=35 * MINUTE, seconds=380, max_age=8 * DAY,
+    Job("build", "", "fine", at=600, every=35 * MINUTE, seconds=380, max_age=8 * DAY,
         change=sometimes(0.08, "build", 3 * HOUR), **PIPELINE),
-    Job("integration", state="fine", at=1800, every=2 * HOUR, seconds=1700, max_age=2 * DAY,
+    Job("integration", "runner", "fine", at=1800, every=2 * HOUR, seconds=1700, max_age=2 * DAY,
         change=sometimes(0.35, "flaky", 4 * HOUR), **PIPELINE),
-    Job("deploy", state="failing", at=7 * HOUR, every=8 * HOUR, seconds=210, max_age=8 * DAY,
+    Job("deploy", "", "failing", at=7 * HOUR, every=8 * HOUR, seconds=210, max_age=8 * DAY,
         change=fails(9, 24, 25), **PIPELINE),
-    Job("release", state="fine", at=DAY + 10 * HOUR, every=7 * DAY, seconds=1450,
+    Job("release", "", "fine", at=DAY + 10 * HOUR, every=7 * DAY, seconds=1450,
         max_age=9 * DAY, **PIPELINE),
 )
 # fmt: on

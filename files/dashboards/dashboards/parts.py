@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -62,15 +63,24 @@ class Column(NamedTuple):
 
 def ask(expr: str, legend: str = "", ref: str = "A", interval: str = "") -> prometheus.Dataquery:
     """Return a query of a series over time."""
-    asked = prometheus.Dataquery().expr(expr).ref_id(ref).legend_format(legend or "__auto")
+    asked = (
+        prometheus.Dataquery().expr(expr).ref_id(identifier(ref)).legend_format(legend or "__auto")
+    )
     asked = asked.datasource(DATASOURCE).range()
     return asked.interval(interval) if interval else asked
 
 
 def ask_now(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
     """Return a query of how things stand at the end of the time range."""
-    asked = prometheus.Dataquery().expr(expr).ref_id(ref).legend_format(legend or "__auto")
+    asked = (
+        prometheus.Dataquery().expr(expr).ref_id(identifier(ref)).legend_format(legend or "__auto")
+    )
     return asked.datasource(DATASOURCE).instant()
+
+
+def identifier(name: str) -> str:
+    """Return a name without blanks and punctuation."""
+    return "_".join(re.findall(r"\w+", name.lower()))
 
 
 def described(
@@ -174,7 +184,7 @@ def tabulate(
     names, order, hidden = {}, {}, {"Time": True}
     asked = [column for column in columns if column.expr]
     for position, column in enumerate(columns):
-        ref = column.title.lower().replace(" ", "_")
+        ref = identifier(column.title)
         value = f"Value #{ref}" if len(asked) > 1 else "Value"
         if column.expr:
             query = ask_now(column.expr, ref=ref).format(PromQueryFormat.TABLE)

@@ -56,9 +56,8 @@ EXIT_CODE = of_shown("batch_job:last_exit_code")
 SIZE = of_shown("batch_job:backup_size_bytes")
 
 GATEWAYS_DOWN = 'count(up{job="pushgateway"} == 0) or vector(0)'
-DECLARATIONS_UNREAD = (
-    'count(up{job="declared_jobs"} == 0) or absent(up{job="declared_jobs"}) or vector(0)'
-)
+DECLARATIONS = 'up{job="declared_jobs"}'
+DECLARATIONS_UNREAD = f"max({DECLARATIONS} == bool 0 or absent({DECLARATIONS}))"
 WATCHERS = 'alertname=~"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing"'
 OWN_ALERTS = f"count({firing(WATCHERS)}) or vector(0)"
 
