@@ -692,6 +692,8 @@ def test_pipelines_are_compared_by_their_runs(rows):
         assert row["Runs"] == pytest.approx(len(runs), abs=2)
         if runs:
             assert row["Success rate"] == pytest.approx(good / len(runs), abs=0.02)
+            usual = median(run.seconds for run in runs)
+            assert row["Usual duration"] == pytest.approx(usual, rel=0.05)
             assert row["Slowest"] == pytest.approx(max(run.seconds for run in runs))
         codes = [run.exit_code for run in runs]
         flips = sum(a != b for a, b in pairwise(codes))

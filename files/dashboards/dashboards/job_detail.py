@@ -142,36 +142,23 @@ def size() -> timeseries.Panel:
     return panel
 
 
+def cost(title: str, description: str, unit: str, expr: str) -> timeseries.Panel:
+    """Return what each run cost, as a point."""
+    empty = "No costs: batch-job reports them where systemd or the kernel count them."
+    panel = parts.described(timeseries.Panel(), title, description, width=12, height=7, empty=empty)
+    look = parts.POINTS | {"color": parts.fixed(BLUE)}
+    panel = parts.curves(panel).unit(unit).with_target(parts.ask(expr, legend=title))
+    return panel.override_by_name(title, parts.properties(**look))
+
+
 def cpu() -> timeseries.Panel:
     """Return the CPU time of each run."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "CPU time",
-        "How much CPU time each run took, user and system.",
-        width=12,
-        height=7,
-        empty="No costs: batch-job reports them where systemd or the kernel count them.",
-    )
-    panel = parts.curves(panel).unit("s")
-    panel = panel.with_target(parts.ask(queries.CPU, legend="CPU time"))
-    look = parts.POINTS | {"color": parts.fixed(BLUE)}
-    return panel.override_by_name("CPU time", parts.properties(**look))
+    return cost("CPU time", "How much CPU time each run took, user and system.", "s", queries.CPU)
 
 
 def memory() -> timeseries.Panel:
     """Return the peak memory of each run."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "Peak memory",
-        "How much memory each run held at most.",
-        width=12,
-        height=7,
-        empty="No costs: batch-job reports them where systemd or the kernel count them.",
-    )
-    panel = parts.curves(panel).unit("bytes")
-    panel = panel.with_target(parts.ask(queries.MEMORY, legend="memory"))
-    look = parts.POINTS | {"color": parts.fixed(BLUE)}
-    return panel.override_by_name("memory", parts.properties(**look))
+    return cost("Peak memory", "How much memory each run held at most.", "bytes", queries.MEMORY)
 
 
 def states() -> statetimeline.Panel:
