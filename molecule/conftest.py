@@ -263,6 +263,16 @@ class Alertmanager(Service):
         return [[each["labels"]["alertname"] for each in group["alerts"]] for group in found.json()]
 
 
+class Grafana(Service):
+    """Grafana's API, as a user of it or, without a password, as anybody."""
+
+    port = nodes.GRAFANA_PORT
+
+    def status(self, path: str, password: str = "") -> int:
+        """Return the HTTP status of a page for the admin, or for anybody."""
+        return self.get(path, auth=("admin", password) if password else None).status_code
+
+
 class Webhook(Service):
     """The receiver of the lab."""
 
@@ -301,6 +311,12 @@ def prometheus() -> Prometheus:
 
 
 @pytest.fixture
+def grafana(host: Any) -> Grafana:
+    """Return the Grafana of the host."""
+    return Grafana(host.backend.get_hostname())
+
+
+@pytest.fixture
 def webhook() -> Webhook:
     """Return the receiver that the site notifies."""
     return Webhook("webhook")
@@ -312,7 +328,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        units = ("pushgateway", "prometheus", "alertmanager", "'batch-job-*'")
+        units = ("pushgateway", "prometheus", "alertmanager", "grafana-server", "'batch-job-*'")
         command = "journalctl --no-pager --lines=30 -u " + " -u ".join(units)
         report.sections.append((f"journal of {host}", host.run(command).stdout))
     return report

@@ -13,6 +13,7 @@ SERVICES = ("pushgateway", "prometheus", "alertmanager")
 def installed(host: Any) -> str:
     """Return what a rollout puts on a host, as far as it is there."""
     paths = " ".join(f"/opt/{name}* /etc/{name} /etc/systemd/system/{name}*" for name in SERVICES)
+    paths += " /etc/grafana /etc/apt/*/batch-jobs-grafana* /etc/systemd/system/grafana-server*"
     paths += " /usr/local/bin/batch-job /etc/batch-job /etc/systemd/system/*batch-job*"
     return str(host.run(f"ls -d {paths} 2>/dev/null").stdout)
 
@@ -32,6 +33,10 @@ def cleaned(untouched: None, host: Any) -> Iterator[None]:
     yield
     names = " ".join(SERVICES)
     host.run(f"systemctl disable --now {names} $(cd /etc/systemd/system; ls *batch-job*.timer)")
+    host.run(
+        "apt-get --quiet --yes purge grafana; systemctl stop grafana-server; rm -rf /etc/grafana"
+        " /var/lib/grafana /etc/apt/*/batch-jobs-grafana* /etc/systemd/system/grafana-server*"
+    )
     host.run(
         f"for name in {names}; do rm -rf /opt/$name* /etc/$name /var/lib/$name"
         " /etc/systemd/system/$name.service /etc/systemd/system/$name-state.*; userdel $name; done;"

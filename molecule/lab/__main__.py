@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab import LabError, compose_plugin, engine, image, nodes, releases
+from lab import LabError, compose_plugin, engine, grafana, image, nodes, releases
 from lab.console import fail
 
 
@@ -31,10 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
             client = engine.connect()
             tag = image.ensure(client, nodes.NEWEST)
             versions = releases.ensure(client, tag)
+            missing = grafana.ensure(client, tag)
             if options.command == "cache":
                 compose_plugin.ensure(client, tag)
             for name, found in versions.items():
                 print(f"{name:12} {', '.join(found)} (from {releases.source()})")
+            origin = f"a STAND-IN, tests are skipped: {missing}" if missing else "its own packages"
+            print(f"{'grafana':12} {grafana.default('grafana_version')} (from {origin})")
     except LabError as error:
         return fail(error)
     return 0

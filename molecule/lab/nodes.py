@@ -12,12 +12,14 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
-from lab import CACHE, LABEL, LabError, engine, image, releases
+from lab import CACHE, LABEL, LabError, engine, grafana, image, releases
 from lab.console import eventually, step
 
 MIRROR_PORT = 8000
 WEBHOOK_PORT = 8080
 SERVICE_PORTS = (9090, 9091, 9093)
+GRAFANA_PORT = 3000
+MIRROR_URL = f"http://mirror:{MIRROR_PORT}"
 NEWEST = "trixie"
 
 
@@ -37,9 +39,10 @@ class Lab:
     name: str
     nodes: tuple[Node, ...]
     webhook_port: int | None = None
+    has_grafana: bool = False
 
 
-ANY_PORTS: Mapping[int, int | None] = dict.fromkeys(SERVICE_PORTS)
+ANY_PORTS: Mapping[int, int | None] = dict.fromkeys((*SERVICE_PORTS, GRAFANA_PORT))
 LABS = {
     lab.name: lab
     for lab in (
@@ -58,8 +61,11 @@ LABS = {
                 Node("jobs12", "bookworm", ports=ANY_PORTS),
                 Node("watcher", ports=ANY_PORTS),
                 Node("worker", "bookworm"),
+                Node("boards13", ports=ANY_PORTS),
+                Node("boards12", "bookworm", ports=ANY_PORTS),
                 Node("fresh"),
             ),
+            has_grafana=True,
         ),
         Lab("bench", (Node("monitor"), Node("fileserver"))),
     )
@@ -80,6 +86,9 @@ def up(lab: Lab) -> None:
         for suite in dict.fromkeys([NEWEST, *(node.suite for node in lab.nodes)])
     }
     versions = releases.ensure(client, images[NEWEST])
+    if lab.has_grafana:
+        grafana.ensure(client, images[NEWEST])
+    repository = grafana.variables(MIRROR_URL) if lab.has_grafana else {}
     with step(f"Starting the nodes of lab '{lab.name}'"):
         _ensure_network(client, lab.name)
         serve = ["python3", "-m", "http.server", str(MIRROR_PORT), "--directory", "/srv"]
@@ -92,7 +101,7 @@ def up(lab: Lab) -> None:
             _ensure_node(client, lab.name, node, images[node.suite])
         for node in lab.nodes:
             eventually(lambda name=node.name: _has_booted(client, lab.name, name), 60)  # type: ignore[misc]
-    inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions), indent=2))
+    inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions, repository), indent=2))
 
 
 def down(lab: Lab) -> None:
@@ -142,10 +151,13 @@ def inventory_file(lab_name: str) -> Path:
     return CACHE / f"inventory-{lab_name}.json"
 
 
-def inventory(lab: Lab, versions: Mapping[str, list[str]]) -> dict[str, Any]:
+def inventory(
+    lab: Lab, versions: Mapping[str, list[str]], repository: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what Ansible must know about the lab: how to reach nodes, where releases are."""
     variables: dict[str, Any] = {
-        "daemon_release_url": f"http://mirror:{MIRROR_PORT}",
+        "daemon_release_url": MIRROR_URL,
+        **repository,
         **{f"{name}_version": found[0] for name, found in versions.items()},
         "lab_versions": dict(versions),
     }

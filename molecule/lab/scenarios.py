@@ -1,4 +1,4 @@
-"""Run all scenarios: the one that mostly waits beside those that mostly work.
+"""Run all scenarios: `alerts`, which mostly waits, and `grafana` after it, beside the others.
 
 Molecule's own workers want a collection. The scenarios share a lab, but no node.
 """
@@ -15,7 +15,7 @@ from typing import IO
 from lab import REPOSITORY, LabError, nodes
 from lab.console import fail
 
-WAITING = "alerts"
+BESIDE = ("alerts", "grafana")
 TEST = ("molecule", "test", "--destroy=never", "--report", "--no-command-borders")
 
 
@@ -40,11 +40,13 @@ def main() -> int:
         nodes.down(lab)
         nodes.up(lab)
         with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
-            waiting = start(Path(directory, "waiting"), "--scenario-name", WAITING, log=log)
-            working = start(Path(directory, "working"), "--all", "--exclude", WAITING)
-            statuses = [working.wait(), waiting.wait()]
+            chosen = [f"--scenario-name={name}" for name in BESIDE]
+            beside = start(Path(directory, "beside"), *chosen, log=log)
+            others = [f"--exclude={name}" for name in BESIDE]
+            working = start(Path(directory, "working"), "--all", *others)
+            statuses = [working.wait(), beside.wait()]
             log.seek(0)
-            print(f"==> What scenario '{WAITING}' said meanwhile", flush=True)
+            print(f"==> What scenarios {' and '.join(BESIDE)} said meanwhile", flush=True)
             sys.stdout.buffer.write(log.read())
         nodes.down(lab)
     except LabError as error:

@@ -155,10 +155,12 @@ def test_a_secret_is_written_and_never_shown(configure, etc):
 
 def test_a_secret_among_the_settings_is_not_shown(configure):
     text = "global:\n  smtp_auth_password: hunter2\nurls:\n- api_url: https://x/T0P\n  to: me\n"
+    text += "[smtp]\npassword = hunter2\nhost = mail\n"
     shown = configure(check=True, files={"main.yml": text})["diff"][0]["after"]
     assert "hunter2" not in shown
     assert "T0P" not in shown
     assert "to: me" in shown
+    assert "host = mail" in shown
 
 
 @pytest.mark.parametrize("check", [False, True])

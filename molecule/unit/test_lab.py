@@ -88,9 +88,11 @@ def test_the_compose_plugin_is_version_2():
 
 def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():
     lab = nodes.Lab("x", (nodes.Node("a"),))
-    found = nodes.inventory(lab, {"pushgateway": ["1.11.2", "1.11.0"]})
+    repository = {"grafana_repository_url": "http://mirror:8000/grafana"}
+    found = nodes.inventory(lab, {"pushgateway": ["1.11.2", "1.11.0"]}, repository)
     assert found["_meta"]["hostvars"]["a"]["ansible_host"] == "batch-job-lab-x-a"
     assert found["lab"]["vars"]["pushgateway_version"] == "1.11.2"
+    assert found["lab"]["vars"]["grafana_repository_url"] == "http://mirror:8000/grafana"
 
 
 def test_a_command_that_fails_is_told_with_its_last_words():

@@ -45,6 +45,7 @@ def vault():
     return {
         **yaml.safe_load(example.read_text()),
         "vault_pushgateway_password": "correct horse",
+        "vault_grafana_admin_password": "battery staple",
         # bcrypt of the above, with few rounds.
         "vault_pushgateway_password_hash": (
             "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
@@ -95,8 +96,12 @@ def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     done = rollout("--diff", limit, **site)
     assert done.status == 0, done.message
     assert "correct horse" not in done.diff
+    assert "battery staple" not in done.diff
     assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
     assert host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
+
+    assert host.run("curl --silent --fail localhost:3000/api/health").rc == 0
+    assert host.run("curl --silent --fail localhost:3000/api/org").rc == 22
 
     # Through TLS and past the passwords: the report on the state, a canary, each alert's route.
     assert host.run("systemctl start pushgateway-state.service").rc == 0

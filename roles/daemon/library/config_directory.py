@@ -103,9 +103,10 @@ from ansible.module_utils.basic import AnsibleModule
 # How long a server on trial may take to answer, in seconds; they need a fraction of one.
 TRIAL_LIMIT = 30
 
-# Keys of YAML files whose values are secrets; `..._file` only names one.
+# Keys of YAML and INI files whose values are secrets; `..._file` only names one.
 SECRET_VALUE = re.compile(
-    r"^([ -]*\w*(?:password|secret|token|credentials|api_url|api_key|routing_key|service_key):).+$",
+    r"^([ -]*\w*(?:password|secret|token|credentials|api_url|(?:api|routing|secret|service)_key)"
+    r"(?::| =)).+$",
     re.MULTILINE,
 )
 

@@ -1,0 +1,38 @@
+"""A Grafana that was there before is only given what it shows."""
+
+import pytest
+import yaml
+
+testinfra_hosts = ["ansible://boards12"]
+
+UNIT = "/etc/systemd/system/grafana-server.service.d"
+DATASOURCE = "/etc/grafana/provisioning/datasources/batch_jobs.yaml"
+
+
+@pytest.fixture
+def existing(host):
+    """Make the host's Grafana somebody else's, without a trace of the role's configuration."""
+    host.check_output("echo '; theirs' >> /etc/grafana/grafana.ini")
+    host.check_output(f"rm -r {UNIT} {DATASOURCE} && systemctl daemon-reload")
+    host.check_output("systemctl restart grafana-server")
+
+
+def test_its_configuration_unit_and_password_are_left_alone(
+    host, grafana, password, existing, changed_host
+):
+    pid = host.service("grafana-server").systemd_properties["MainPID"]
+    done = changed_host(
+        "boards12", "grafana", grafana_mode="provisioned", grafana_admin_password=""
+    )
+    assert done.status == 0, done.message
+    assert host.file("/etc/grafana/grafana.ini").contains("^; theirs")
+    assert not host.file(UNIT).exists
+    assert grafana.status("/api/org", password) == 200
+
+    (source,) = yaml.safe_load(host.file(DATASOURCE).content_string)["datasources"]
+    assert (source["name"], source["isDefault"]) == ("Prometheus of batch jobs", False)
+    assert host.service("grafana-server").systemd_properties["MainPID"] != pid
+    again = changed_host(
+        "boards12", "grafana", grafana_mode="provisioned", grafana_admin_password=""
+    )
+    assert (again.status, again.changed("boards12")) == (0, 0)
