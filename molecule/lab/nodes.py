@@ -115,6 +115,8 @@ def down(lab: Lab) -> None:
             container.remove(force=True, v=True)
         for network in client.networks.list(filters=_mine(lab.name)):
             network.remove()
+        for volume in client.volumes.list(filters=_mine(lab.name)):
+            volume.remove()
         inventory_file(lab.name).unlink(missing_ok=True)
     engine.stop_if_unused(client)
 
