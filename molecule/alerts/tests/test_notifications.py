@@ -118,7 +118,7 @@ def shown(site):
     return shown
 
 
-def test_the_dashboard_shows_each_job_in_the_state_that_it_is_told_to_be_in(shown):
+def test_the_dashboard_shows_each_job_in_the_state_that_it_is_told_to_be_in(host, shown):
     answers = shown("batch_jobs.json")
     panels = {panel["title"]: panel for panel in preview.load("batch_jobs.json")["panels"]}
     jobs = evaluation.rows(panels["Jobs, worst first"], answers["Jobs, worst first"])
@@ -135,7 +135,7 @@ def test_the_dashboard_shows_each_job_in_the_state_that_it_is_told_to_be_in(show
     assert alerts[0]["url"] == "http://watcher:9090/user/runbooks"
 
 
-def test_dashboards_find_the_metrics_of_real_services(shown):
+def test_dashboards_find_the_metrics_of_real_services(host, shown):
     refused = {"Rejected pushes", "HTTP errors", "Jobs whose latest push was rejected"}
     empty = {title for title, answers in shown("pushgateway.json").items() if not answers}
     assert empty <= refused
