@@ -107,7 +107,7 @@ def jobs() -> table.Panel:
             },
         ),
         Column("Job", label="job", properties={"links": [parts.to_job()], "custom__minWidth": 160}),
-        Column("Host", label="instance"),
+        Column("Host", label="instance", properties={"custom__minWidth": 130}),
         Column("Owner", queries.OWNER, label="owner"),
         Column("Last success", queries.AGE, properties={"unit": "s", "decimals": 1}),
         Column(
@@ -149,7 +149,6 @@ def alerts() -> table.Panel:
     """Return what fires."""
     return parts.alert_table(
         queries.ALERTS,
-        queries.ALERT_AGES,
         "What Prometheus alerts on now; each name leads to what to do about it.",
         width=24,
         height=9,

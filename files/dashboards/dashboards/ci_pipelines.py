@@ -1,6 +1,6 @@
 """Pipelines: jobs that have no host, or say that they are of the kind `ci`."""
 
-from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, stat, table, timeseries
 from grafana_foundation_sdk.models import common as kinds
 
 from dashboards import parts, queries
@@ -58,7 +58,7 @@ def pipelines() -> table.Panel:
     """Return a row for each pipeline."""
     panel = parts.described(
         table.Panel(),
-        "Pipelines, least reliable first",
+        "Pipelines, failing first",
         "Runs, successes and durations in the time that is shown; flips count how often a pipeline"
         " turned from good to bad or back.",
         width=24,
@@ -99,7 +99,7 @@ def pipelines() -> table.Panel:
             "Last failure", queries.PIPELINE_LAST_FAILURE, properties={"unit": "s", "decimals": 1}
         ),
     ]
-    return parts.tabulate(panel, columns, [("Success rate", False)])
+    return parts.tabulate(panel, columns, [("State", True), ("Success rate", False)])
 
 
 def durations() -> timeseries.Panel:
@@ -145,7 +145,10 @@ def success_rates() -> timeseries.Panel:
 
 def bars(panel: bargauge.Panel, unit: str, expr: str) -> bargauge.Panel:
     """Compare pipelines by length."""
-    panel = panel.orientation(kinds.VizOrientation.HORIZONTAL).unit(unit).min(0)
+    latest = common.ReduceDataOptions().calcs(["lastNotNull"])
+    panel = (
+        panel.reduce_options(latest).orientation(kinds.VizOrientation.HORIZONTAL).unit(unit).min(0)
+    )
     panel = panel.display_mode(kinds.BarGaugeDisplayMode.BASIC).thresholds(
         parts.Built(parts.steps((None, BLUE)))
     )
@@ -160,7 +163,7 @@ def slowest() -> bargauge.Panel:
         "The longest run of each, of the five that have the longest.",
         width=12,
         height=7,
-        empty=NO_PIPELINES,
+        empty="none yet",
     )
     return bars(panel, "s", queries.SLOWEST).decimals(1)
 
@@ -173,6 +176,6 @@ def flakiest() -> bargauge.Panel:
         "How often each turned from good to bad or back, of the five that did most often.",
         width=12,
         height=7,
-        empty="No pipeline changed its result in this time.",
+        empty="none yet",
     )
     return bars(panel, "none", queries.FLAKIEST)

@@ -118,8 +118,9 @@ def kind_of(look: Mapping[str, Any]) -> Any:
 def cell(value: object, look: Mapping[str, Any]) -> str:
     """Draw a cell of a table."""
     if not isinstance(value, float):
-        text = escape(str(value or ""))
-        return f"<td>{f'<a>{text}</a>' if look.get('links') else text}</td>"
+        text, color = display(str(value or ""), look)
+        text = f"<a>{escape(text)}</a>" if look.get("links") else escape(text)
+        return f'<td style="color: {color or "inherit"}">{text}</td>'
     text, color = display(value, look)
     if is_filled(look):
         style = f"background: {color}; color: {on(colored(color))}"

@@ -141,7 +141,7 @@ def options(panel: Mapping[str, Any], *names: str) -> dict[str, Any]:
         matcher = override["matcher"]
         by_name = matcher["id"] == "byName" and matcher["options"] in names
         if by_name or matcher["id"] == "byRegexp":
-            found |= {each["id"]: each["value"] for each in override["properties"]}
+            found |= {each["id"]: each.get("value") for each in override["properties"]}
     return found
 
 
@@ -192,9 +192,9 @@ def organized(panel: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sortable(value: object) -> tuple[float, str]:
-    """Return a key that puts numbers before texts, and what is missing last."""
+    """Return a key that puts what is missing first, and numbers before texts."""
     if value is None:
-        return inf, ""
+        return -inf, ""
     return (value, "") if isinstance(value, float) else (0, str(value))
 
 
@@ -245,17 +245,19 @@ def spoken(value: float, unit: str, decimals: int | None = None) -> str:
     return f"{value:.{decimals}f}{suffix}"
 
 
-def display(value: float, field_options: Mapping[str, Any]) -> tuple[str, str | None]:
+def display(value: float | str, field_options: Mapping[str, Any]) -> tuple[str, str | None]:
     """Return the text of a value and its colour, by mappings, then by thresholds."""
+    raw = value if isinstance(value, str) else f"{value:g}"
     for mapping in field_options.get("mappings", []):
-        result = mapping["options"].get(f"{value:g}")
+        result = mapping["options"].get(raw)
         if result:
             return result["text"], result.get("color")
+    if isinstance(value, str):
+        return value, None
     decimals = field_options.get("decimals")
     text = spoken(value, field_options.get("unit", "none"), decimals)
-    steps = field_options.get("thresholds", {}).get("steps", [])
     color = None
-    for step in steps:
+    for step in field_options.get("thresholds", {}).get("steps", []):
         if step["value"] is None or value >= step["value"]:
             color = step["color"]
     return text, color

@@ -179,7 +179,6 @@ def alerts() -> table.Panel:
     """Return what fires on this job."""
     return parts.alert_table(
         queries.JOB_ALERTS,
-        queries.JOB_ALERT_AGES,
         "What Prometheus alerts on for this job now; each name leads to what to do about it.",
         width=24,
         height=5,

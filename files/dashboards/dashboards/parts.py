@@ -27,6 +27,8 @@ from dashboards.states import GREEN, GREY, ORANGE, SKY, STATES, VERMILION, State
 
 TAG = "batch-jobs"
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
+# The least width of a table's columns, in pixels, so that they fit a page of 1280.
+COLUMN = 85
 # What a link to another dashboard takes along.
 HERE = "${datasource:queryparam}&${__url_time_range}"
 
@@ -107,6 +109,10 @@ def steps(*pairs: tuple[float | None, str]) -> models.ThresholdsConfig:
     )
 
 
+# What an empty panel says, Grafana would say of each gap in a chart as well.
+GAP = properties(noValue=None)
+
+
 class Built(Builder[Model]):
     """A model where the SDK asks for its builder."""
 
@@ -181,7 +187,7 @@ def tabulate(
     panel: table.Panel, columns: Sequence[Column], sort: Iterable[tuple[str, bool]]
 ) -> table.Panel:
     """Fill a table: a row for each set of labels that the columns' queries share."""
-    names, order, hidden = {}, {}, {"Time": True}
+    names, order, hidden = {}, {}, {"Time": True, "row": True}
     asked = [column for column in columns if column.expr]
     for position, column in enumerate(columns):
         ref = identifier(column.title)
@@ -206,22 +212,18 @@ def tabulate(
     by: list[Builder[kinds.TableSortByFieldState]] = [
         Built(kinds.TableSortByFieldState(display_name=name, desc=desc)) for name, desc in sort
     ]
-    return panel.sort_by(by).align(kinds.FieldTextAlignment.AUTO)
+    return panel.sort_by(by).align(kinds.FieldTextAlignment.AUTO).min_width(COLUMN)
 
 
 SEVERITY_WORDS = words(
     {
-        str(rank): (severity, color)
-        for rank, (severity, color) in enumerate(
-            zip(queries.SEVERITIES, (SKY, ORANGE, VERMILION), strict=True), 1
-        )
+        ranked: (ranked[2:], color)
+        for ranked, color in zip(queries.SEVERITIES, (SKY, ORANGE, VERMILION), strict=True)
     }
 )
 
 
-def alert_table(
-    firing: str, ages: str, description: str, *, width: int, height: int
-) -> table.Panel:
+def alert_table(firing: str, description: str, *, width: int, height: int) -> table.Panel:
     """Return a table of alerts that fire, with their runbooks."""
     panel = described(
         table.Panel(), "Alerts", description, width=width, height=height, empty="Nothing fires."
@@ -233,8 +235,8 @@ def alert_table(
         Column("Job", label="job"),
         Column("Host", label="instance"),
         Column("Owner", label="owner"),
-        Column("Severity", firing, properties=colored_text(mappings=[SEVERITY_WORDS])),
-        Column("For", ages, properties={"unit": "s", "decimals": 1}),
+        Column("Severity", label="rank", properties=colored_text(mappings=[SEVERITY_WORDS])),
+        Column("For", firing, properties={"unit": "s", "decimals": 1}),
         Column("url", label="url", properties={"custom__hidden": True}),
     ]
     return tabulate(panel, columns, [("Severity", True), ("Alert", False)])
@@ -254,6 +256,7 @@ def curves(panel: timeseries.Panel) -> timeseries.Panel:
     legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
     tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI)
     panel = panel.legend(legend).tooltip(tooltip).line_width(2).min(0)
+    panel = panel.override_by_regexp(".*", GAP)
     return panel.show_points(kinds.VisibilityMode.NEVER)
 
 
@@ -276,9 +279,10 @@ def limit(color: str = VERMILION) -> Properties:
 def with_limits(
     panel: timeseries.Panel, limits: Sequence[tuple[float | None, str]]
 ) -> timeseries.Panel:
-    """Draw thresholds as dashed lines."""
+    """Draw thresholds as dashed lines, and leave room for the last one."""
     style = kinds.GraphThresholdsStyleConfig(mode=kinds.GraphThresholdsStyleMode.DASHED)
-    return panel.thresholds(Built(steps(*limits))).thresholds_style(Built(style))
+    panel = panel.thresholds(Built(steps(*limits))).thresholds_style(Built(style))
+    return panel.axis_soft_max(1.1 * (limits[-1][0] or 0))
 
 
 USUAL: Properties = {"color": fixed(GREY), "custom__lineWidth": 1}
@@ -289,15 +293,18 @@ def timeline(panel: statetimeline.Panel, mapping: models.ValueMap) -> statetimel
     legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
     legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
     panel = panel.mappings([mapping]).legend(legend).merge_values(True).row_height(0.85)
+    # Without a colour of its own, Grafana has no legend for it.
+    color = dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(GREY)
+    panel = panel.color_scheme(color).override_by_regexp(".*", GAP)
     return panel.show_value(kinds.VisibilityMode.NEVER).fill_opacity(90).line_width(0)
 
 
 def variable(
     name: str, label: str, query: str, *, is_multi: bool = False
 ) -> dashboard.QueryVariable:
-    """Return a variable whose values are those of a label in the time range."""
+    """Return a variable whose values are those of a label, read when the dashboard is opened."""
     found = dashboard.QueryVariable(name).label(label).query({"query": query, "refId": name})
-    found = found.datasource(DATASOURCE).refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    found = found.datasource(DATASOURCE).refresh(models.VariableRefresh.ON_DASHBOARD_LOAD)
     found = found.sort(models.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
     if is_multi:
         everything = models.VariableOption(selected=True, text="All", value="$__all")
@@ -308,12 +315,13 @@ def variable(
 def board(uid: str, title: str, description: str, since: str) -> dashboard.Dashboard:
     """Return a dashboard without panels, linked with the others."""
     others = dashboard.DashboardLink("Batch jobs").type(models.DashboardLinkType.DASHBOARDS)
-    others = others.tags([TAG]).keep_time(True).include_vars(False).as_dropdown(False)
+    others = others.tags([TAG]).keep_time(True).include_vars(True).as_dropdown(False)
     made = dashboard.Dashboard(title).uid(uid).description(description).tags([TAG]).link(others)
     made = made.time(since, "now").refresh("1m").timezone("browser").readonly()
     made = made.tooltip(models.DashboardCursorSync.CROSSHAIR)
+    default = models.VariableOption(selected=True, text="default", value="default")
     source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
-    return made.with_variable(source)
+    return made.with_variable(source.current(default))
 
 
 def with_panels(made: dashboard.Dashboard, *panels: Builder[models.Panel]) -> dashboard.Dashboard:

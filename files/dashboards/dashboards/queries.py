@@ -33,6 +33,11 @@ INSTANCES = 'label_values(batch_job:state{job="$job"}, instance)'
 GATEWAYS = 'label_values(up{job="pushgateway"}, pushgateway)'
 
 
+def row(expression: str) -> str:
+    """Name the row of a table: also where none of a query's answers has a host, none is joined."""
+    return f'label_join({expression}, "row", "/", "job", "instance")'
+
+
 # All jobs
 def jobs_in(state: str) -> str:
     """Count the owners' jobs in a state; 0 where there are none."""
@@ -41,11 +46,11 @@ def jobs_in(state: str) -> str:
 
 def of_shown(expression: str) -> str:
     """Reduce an expression to the jobs that are shown, without its name: rows join by labels."""
-    return f"max by (job, instance) ({expression} and {EACH} {SHOWN})"
+    return row(f"max by (job, instance) ({expression} and {EACH} {SHOWN})")
 
 
 STATE = of_shown("batch_job:state")
-OWNER = f"group by (job, instance, owner) (batch_job:contact and {EACH} {SHOWN})"
+OWNER = row(f"group by (job, instance, owner) (batch_job:contact and {EACH} {SHOWN})")
 AGE = of_shown("time() - batch_job:last_success_timestamp_seconds")
 DUE = of_shown("(batch_job:deadline_timestamp_seconds < Inf) - time()")
 DURATION = of_shown("batch_job:last_duration_seconds")
@@ -63,28 +68,31 @@ OWN_ALERTS = f"count({firing(WATCHERS)}) or vector(0)"
 
 
 ALERT = "alertname, job, instance, owner"
-SEVERITIES = ("info", "warning", "critical")
+# As they sort.
+SEVERITIES = ("1 info", "2 warning", "3 critical")
 
 
 def alerts(*matchers: str) -> str:
-    """Return what fires, with the address of the runbooks; the value ranks the severity from 1."""
-    found = [firing(f'severity="{severity}"', *matchers) for severity in SEVERITIES]
-    ranks = [f"{rank} * {alerts}" for rank, alerts in enumerate(found, 1)]
-    told = f"max by ({ALERT}) ({' or '.join(ranks)})"
-    return f"{told} * on () group_left (url) topk(1, batch_job_runbooks_info)"
+    """Return for how many seconds each alert has fired, with severity and runbooks' address.
+
+    One query: a table of several has no words for nothing at all.
+    """
+
+    def ranked(severity: str) -> str:
+        matcher = f'severity="{severity[2:]}"'
+        return f'label_replace({firing(matcher, *matchers)}, "rank", "{severity}", "", "")'
+
+    told = f"group by ({ALERT}, rank) ({' or '.join(map(ranked, SEVERITIES))})"
+    since = f"max by ({ALERT}) (time() - ALERTS_FOR_STATE)"
+    runbooks = "(topk(1, batch_job_runbooks_info) or on () vector(1))"
+    return f"{told} * on ({ALERT}) group_left () {since} * on () group_left (url) {runbooks}"
 
 
-def alert_ages(*matchers: str) -> str:
-    """Return for how many seconds each alert has been true."""
-    since = f"max by ({ALERT}) (ALERTS_FOR_STATE)"
-    return f"time() - ({since} and on ({ALERT}) {firing(*matchers)})"
-
-
-ALERTS, ALERT_AGES = alerts(), alert_ages()
+ALERTS = alerts()
 
 
 # One job
-JOB_ALERTS, JOB_ALERT_AGES = alerts(JOB), alert_ages(JOB)
+JOB_ALERTS = alerts(JOB)
 JOB_STATE = f"batch_job:state{ONE}"
 JOB_AGE = f"time() - batch_job:last_success_timestamp_seconds{ONE}"
 JOB_DUE = f"(batch_job:deadline_timestamp_seconds{ONE} < Inf) - time()"
@@ -124,11 +132,11 @@ SIZE_BAND = tuple(
 # Below these, BackupShrunk and BackupEmpty tell.
 HALF_OF_USUAL = f"0.5 * max by (job, instance) (batch_job:backup_size_bytes:median14d{ONE})"
 LEAST_SIZE = f"batch_job:declared_min_size_bytes{ONE}"
-# In milliseconds.
+# In milliseconds; in each step, the last one.
 FAILURES = (
-    f"1000 * (batch_job:last_completion_timestamp_seconds{ONE}"
+    f"last_over_time((1000 * (batch_job:last_completion_timestamp_seconds{ONE}"
     f" and {EACH} batch_job:last_exit_code{ONE} != 0)"
-    f" * {EACH} group_left (result) batch_job:last_result{ONE}"
+    f" * {EACH} group_left (result) batch_job:last_result{ONE})[$__interval:1m])"
 )
 FIRING_ALERTS = f"max by (alertname) ({firing(JOB)})"
 
@@ -138,7 +146,8 @@ FIRING_ALERTS = f"max by (alertname) ({firing(JOB)})"
 def changed(metric: str, of: str, window: str) -> str:
     """Count in a window how often a metric of jobs changed; that it appeared counts as well."""
     new = f"({metric} > bool 0 unless {EACH} {metric} offset {window} or 0 * {metric})"
-    return f"max by (job, instance) (changes({metric}[{window}]) + {EACH} {new} and {EACH} {of})"
+    count = f"changes({metric}[{window}]) + {EACH} {new}"
+    return row(f"max by (job, instance) ({count} and {EACH} {of})")
 
 
 def runs(of: str, window: str) -> str:
@@ -163,7 +172,7 @@ JOB_RUNS = runs(f"batch_job:state{ONE}", "$__range")
 # Pipelines
 def of_pipelines(expression: str) -> str:
     """Reduce an expression to pipelines, without its name: rows join by labels."""
-    return f"max by (job, instance) ({expression} and {EACH} {PIPELINES})"
+    return row(f"max by (job, instance) ({expression} and {EACH} {PIPELINES})")
 
 
 PIPELINE_STATE = of_pipelines("batch_job:state")
