@@ -1,4 +1,4 @@
-"""Run all scenarios: `alerts`, which mostly waits, and `grafana` after it, beside the others.
+"""Run all scenarios in two rows: `alerts`, which mostly waits, has short ones behind it.
 
 Molecule's own workers want a collection. The scenarios share a lab, but no node.
 """
@@ -15,7 +15,7 @@ from typing import IO
 from lab import REPOSITORY, LabError, nodes
 from lab.console import fail
 
-BESIDE = ("alerts", "grafana")
+BESIDE = ("alerts", "fresh", "grafana")
 TEST = ("molecule", "test", "--destroy=never", "--report", "--no-command-borders")
 
 
@@ -46,7 +46,7 @@ def main() -> int:
             working = start(Path(directory, "working"), "--all", *others)
             statuses = [working.wait(), beside.wait()]
             log.seek(0)
-            print(f"==> What scenarios {' and '.join(BESIDE)} said meanwhile", flush=True)
+            print(f"==> What scenarios {', '.join(BESIDE)} said meanwhile", flush=True)
             sys.stdout.buffer.write(log.read())
         nodes.down(lab)
     except LabError as error:
