@@ -47,14 +47,10 @@ def counts() -> stat.Panel:
     )
     panel = parts.numbers(panel).unit("none").decimals(0)
     for state in reversed(STATES):
-        panel = panel.with_target(
-            parts.ask_now(queries.jobs_in(state.name), legend=state.name, ref=state.name)
-        )
         # A zero is no news, but of the fine ones.
         thresholds = parts.steps((None, parts.QUIET), (1, state.color))
-        panel = panel.override_by_name(
-            state.name, parts.properties(thresholds=thresholds, links=[parts.jobs_in(state)])
-        )
+        look = {"thresholds": thresholds, "links": [parts.jobs_in(state)]}
+        panel = parts.with_values(panel, (state.name, queries.jobs_in(state.name), look))
     return panel
 
 
@@ -72,13 +68,12 @@ def trust() -> stat.Panel:
     panel = parts.numbers(panel).unit("none").decimals(0)
     panel = panel.thresholds(parts.Built(parts.steps(*parts.NONE_IS_FINE)))
     relay = parts.link("Pushgateway", f"/d/pushgateway?{parts.HERE}")
-    for name, expr in (
-        ("gateways down", queries.GATEWAYS_DOWN),
-        ("declarations unread", queries.DECLARATIONS_UNREAD),
-        ("own alerts", queries.OWN_ALERTS),
-    ):
-        panel = panel.with_target(parts.ask_now(expr, legend=name, ref=name))
-    return panel.override_by_name("gateways down", parts.properties(links=[relay]))
+    return parts.with_values(
+        panel,
+        ("gateways down", queries.GATEWAYS_DOWN, {"links": [relay]}),
+        ("declarations unread", queries.DECLARATIONS_UNREAD, {}),
+        ("own alerts", queries.OWN_ALERTS, {}),
+    )
 
 
 def jobs() -> table.Panel:
@@ -100,11 +95,7 @@ def jobs() -> table.Panel:
         Column(
             "State",
             queries.STATE,
-            properties={
-                "mappings": [parts.STATE_WORDS],
-                "custom__width": 120,
-                "custom__cellOptions": {"type": "color-background", "mode": "basic"},
-            },
+            properties=parts.filled(parts.STATE_WORDS, 120),
         ),
         Column("Job", label="job", properties={"links": [parts.to_job()], "custom__minWidth": 160}),
         Column("Host", label="instance", properties={"custom__minWidth": 130}),

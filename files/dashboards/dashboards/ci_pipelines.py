@@ -39,7 +39,8 @@ def summary() -> stat.Panel:
     )
     panel = parts.numbers(panel).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
     failing = parts.steps((None, parts.QUIET), (1, VERMILION))
-    for name, expr, properties in (
+    return parts.with_values(
+        panel,
         ("failing now", queries.FAILING_PIPELINES, {"unit": "none", "thresholds": failing}),
         ("pipelines", queries.ALL_PIPELINES, {"unit": "none"}),
         ("runs", queries.ALL_RUNS, {"unit": "none", "decimals": 0}),
@@ -48,10 +49,7 @@ def summary() -> stat.Panel:
             queries.OVERALL_SUCCESS_RATE,
             {"unit": "percentunit", "decimals": 1, "thresholds": parts.steps(*GOOD)},
         ),
-    ):
-        panel = panel.with_target(parts.ask_now(expr, legend=name, ref=name))
-        panel = panel.override_by_name(name, parts.properties(**properties))
-    return panel
+    )
 
 
 def pipelines() -> table.Panel:
@@ -72,11 +70,7 @@ def pipelines() -> table.Panel:
         Column(
             "State",
             queries.PIPELINE_STATE,
-            properties={
-                "mappings": [parts.STATE_WORDS],
-                "custom__width": 110,
-                "custom__cellOptions": {"type": "color-background", "mode": "basic"},
-            },
+            properties=parts.filled(parts.STATE_WORDS, 110),
         ),
         Column(
             "Success rate",

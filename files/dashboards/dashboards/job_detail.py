@@ -47,7 +47,8 @@ def summary() -> stat.Panel:
     panel = parts.numbers(panel).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
     overdue = parts.steps((None, VERMILION), (0, parts.QUIET))
     good = parts.steps((None, VERMILION), (0.9, ORANGE), (0.99, GREEN))
-    for name, expr, properties in (
+    return parts.with_values(
+        panel,
         ("state", queries.JOB_STATE, {"unit": "none", "mappings": [parts.STATE_WORDS]}),
         ("since last success", queries.JOB_AGE, {"unit": "s", "decimals": 1}),
         ("next due in", queries.JOB_DUE, {"unit": "s", "decimals": 1, "thresholds": overdue}),
@@ -63,10 +64,7 @@ def summary() -> stat.Panel:
             queries.JOB_SUCCESS_RATE,
             {"unit": "percentunit", "decimals": 0, "thresholds": good},
         ),
-    ):
-        panel = panel.with_target(parts.ask_now(expr, legend=name, ref=name))
-        panel = panel.override_by_name(name, parts.properties(**properties))
-    return panel
+    )
 
 
 def runs() -> timeseries.Panel:

@@ -63,21 +63,19 @@ class Column(NamedTuple):
     properties: Properties = {}  # noqa: RUF012
 
 
-def ask(expr: str, legend: str = "", ref: str = "A", interval: str = "") -> prometheus.Dataquery:
+def ask(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
     """Return a query of a series over time."""
-    asked = (
-        prometheus.Dataquery().expr(expr).ref_id(identifier(ref)).legend_format(legend or "__auto")
-    )
-    asked = asked.datasource(DATASOURCE).range()
-    return asked.interval(interval) if interval else asked
+    return _query(expr, legend, ref).range()
 
 
 def ask_now(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
     """Return a query of how things stand at the end of the time range."""
-    asked = (
-        prometheus.Dataquery().expr(expr).ref_id(identifier(ref)).legend_format(legend or "__auto")
-    )
-    return asked.datasource(DATASOURCE).instant()
+    return _query(expr, legend, ref).instant()
+
+
+def _query(expr: str, legend: str, ref: str) -> prometheus.Dataquery:
+    asked = prometheus.Dataquery().expr(expr).ref_id(identifier(ref)).datasource(DATASOURCE)
+    return asked.legend_format(legend or "__auto")
 
 
 def identifier(name: str) -> str:
@@ -165,13 +163,12 @@ def state_filter(number: int) -> str:
     return f"== {number}"
 
 
-def to_job(job: str = "Job", instance: str = "Host") -> Properties:
+def to_job(job: str = "Job") -> Properties:
     """Return a link from a row of a table to the job it names; without a host, to one without."""
-    fields = f"var-job=${{__data.fields.{job}:percentencode}}"
-    if instance:
-        fields += f"&var-instance=${{__data.fields.{instance}:percentencode}}"
-    else:
-        fields += "&var-instance="
+    fields = (
+        f"var-job=${{__data.fields.{job}:percentencode}}"
+        "&var-instance=${__data.fields.Host:percentencode}"
+    )
     return link("Its runs", f"/d/batch-job?{HERE}&{fields}")
 
 
@@ -181,6 +178,15 @@ RUNBOOK = link("Runbook", "${__data.fields.url:raw}/${__data.fields.Alert}.md")
 def colored_text(**given: Any) -> Properties:
     """Return a column whose text has the colour of its thresholds."""
     return {**given, "custom__cellOptions": {"type": "color-text"}}
+
+
+def filled(mapping: models.ValueMap, width: int) -> Properties:
+    """Return a column of named states, in their colours."""
+    return {
+        "mappings": [mapping],
+        "custom__width": width,
+        "custom__cellOptions": {"type": "color-background", "mode": "basic"},
+    }
 
 
 def tabulate(
@@ -250,12 +256,25 @@ def numbers(panel: stat.Panel) -> stat.Panel:
     return panel.text_mode(kinds.BigValueTextMode.VALUE_AND_NAME).wide_layout(False)
 
 
+def with_values(panel: stat.Panel, *values: tuple[str, str, Properties]) -> stat.Panel:
+    """Add values to a panel: the name of each, what it is now, and how it looks."""
+    for name, expr, look in values:
+        panel = panel.with_target(ask_now(expr, legend=name, ref=name))
+        if look:
+            panel = panel.override_by_name(name, properties(**look))
+    return panel
+
+
+def legend_below() -> common.VizLegendOptions:
+    """Return a legend in a line below a chart."""
+    legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
+    return legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
+
+
 def curves(panel: timeseries.Panel) -> timeseries.Panel:
     """Draw series as thin lines, with a legend below and all values on hover."""
-    legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
-    legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
     tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI)
-    panel = panel.legend(legend).tooltip(tooltip).line_width(2).min(0)
+    panel = panel.legend(legend_below()).tooltip(tooltip).line_width(2).min(0)
     panel = panel.override_by_regexp(".*", GAP)
     return panel.show_points(kinds.VisibilityMode.NEVER)
 
@@ -290,9 +309,7 @@ USUAL: Properties = {"color": fixed(GREY), "custom__lineWidth": 1}
 
 def timeline(panel: statetimeline.Panel, mapping: models.ValueMap) -> statetimeline.Panel:
     """Show named states over time."""
-    legend = common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST)
-    legend = legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
-    panel = panel.mappings([mapping]).legend(legend).merge_values(True).row_height(0.85)
+    panel = panel.mappings([mapping]).legend(legend_below()).merge_values(True).row_height(0.85)
     # Without a colour of its own, Grafana has no legend for it.
     color = dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(GREY)
     panel = panel.color_scheme(color).override_by_regexp(".*", GAP)

@@ -54,11 +54,7 @@ def gateways() -> table.Panel:
         Column(
             "Up",
             queries.UP,
-            properties={
-                "mappings": [parts.UP_WORDS],
-                "custom__width": 80,
-                "custom__cellOptions": {"type": "color-background", "mode": "basic"},
-            },
+            properties=parts.filled(parts.UP_WORDS, 80),
         ),
         Column("Running for", queries.RUNNING, properties={"unit": "s", "decimals": 1}),
         Column("Groups", queries.GROUPS, properties={"unit": "none"}),
