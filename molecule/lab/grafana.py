@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,10 +17,10 @@ from pathlib import Path
 import docker
 import requests
 import yaml
-from docker.errors import ContainerError
 
-from lab import CACHE, LABEL, REPOSITORY, LabError, releases
+from lab import CACHE, REPOSITORY, LabError, releases
 from lab.console import step
+from lab.image import run_script
 
 FOLDER = releases.MIRROR / "grafana-stand-in"
 INDEX = FOLDER / "lab.json"
@@ -200,15 +199,7 @@ def _build(client: docker.DockerClient, image: str) -> None:
         for version in (default("grafana_version"), PREVIOUS):
             write_package(out / "packages" / version, version)
         try:
-            client.containers.run(
-                image,
-                ["sh", "-c", BUILD],
-                environment={"OWNER": f"{os.getuid()}:{os.getgid()}"},
-                volumes={str(out): {"bind": "/out", "mode": "rw"}},
-                labels={LABEL: "build"},
-                remove=True,
-                stderr=True,
-            )
-        except ContainerError as error:
+            run_script(client, image, BUILD, out)
+        except LabError as error:
             raise LabError(f"building the stand-in for Grafana failed:\n{error}") from error
         out.rename(FOLDER)

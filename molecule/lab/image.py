@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import docker
-from docker.errors import BuildError, DockerException, ImageNotFound
+from docker.errors import BuildError, ContainerError, DockerException, ImageNotFound
 
 from lab import LABEL, LabError, engine
 from lab.console import run, step
@@ -25,6 +26,25 @@ def ensure(client: docker.DockerClient, suite: str) -> str:
             if not _build_from_registry(client, suite, tag):
                 _build_from_packages(client, suite, tag)
     return tag
+
+
+def run_script(client: docker.DockerClient, image: str, script: str, out: Path) -> None:
+    """Run a shell script in a container that writes to /out, a directory of this machine.
+
+    `$OWNER` is to whom the script should give what it wrote. Raises LabError with its last words.
+    """
+    try:
+        client.containers.run(
+            image,
+            ["sh", "-c", script],
+            environment={"OWNER": f"{os.getuid()}:{os.getgid()}"},
+            volumes={str(out): {"bind": "/out", "mode": "rw"}},
+            labels={LABEL: "script"},
+            remove=True,
+            stderr=True,
+        )
+    except ContainerError as error:
+        raise LabError(str(error)[-1500:]) from error
 
 
 def _build_from_registry(client: docker.DockerClient, suite: str, tag: str) -> bool:

@@ -21,10 +21,10 @@ from pathlib import Path
 import docker
 import requests
 import yaml
-from docker.errors import ContainerError
 
-from lab import CACHE, LABEL, REPOSITORY, LabError
+from lab import CACHE, REPOSITORY, LabError
 from lab.console import step
+from lab.image import run_script
 
 MIRROR = CACHE / "releases"
 SHARE = CACHE / "share"
@@ -234,17 +234,9 @@ def fetch_packages(
     """Unpack Debian packages, given as (package, suite), into `<into>/<suite>/<package>`."""
     (into / "wanted").write_text("".join(f"{package}/{suite}\n" for package, suite in wanted))
     try:
-        client.containers.run(
-            image,
-            ["sh", "-c", FETCH_PACKAGES],
-            environment={"OWNER": f"{os.getuid()}:{os.getgid()}"},
-            volumes={str(into): {"bind": "/out", "mode": "rw"}},
-            labels={LABEL: "fetch"},
-            remove=True,
-            stderr=True,
-        )
-    except ContainerError as error:
-        raise LabError(f"fetching Debian packages failed:\n{str(error)[-1500:]}") from error
+        run_script(client, image, FETCH_PACKAGES, into)
+    except LabError as error:
+        raise LabError(f"fetching Debian packages failed:\n{error}") from error
 
 
 def _mirror_debian(client: docker.DockerClient, image: str) -> tuple[str, dict[str, list[str]]]:

@@ -37,6 +37,8 @@ INTERNAL = r".+:(.*remembered|declared|declared_since.+|reported.+|last_push_tim
 
 GATEWAYS = ("push-a", "push-b")
 Series = tuple[str, tuple[tuple[str, str], ...]]
+# Values, with the numbers of their first and last scrapes.
+Steps = list[tuple[int, int, float | None]]
 
 
 class History:
@@ -51,16 +53,14 @@ class History:
         series = name, tuple(sorted(labels.items()))
         self._changes[series][-int(-time // INTERVAL)] = value
 
-    def steps(self) -> Iterator[tuple[Series, list[tuple[int, int, float | None]]]]:
+    def steps(self) -> Iterator[tuple[Series, Steps]]:
         """Yield each series, and its values with the numbers of their first and last scrapes."""
         last = int(LENGTH // INTERVAL)
         for series, changes in self._changes.items():
             starts = sorted(scrape for scrape in changes if scrape <= last)
             ends = [scrape - 1 for scrape in starts[1:]] + [last]
-            yield (
-                series,
-                [(start, end, changes[start]) for start, end in zip(starts, ends, strict=True)],
-            )
+            spans = zip(starts, ends, strict=True)
+            yield series, [(start, end, changes[start]) for start, end in spans]
 
 
 class Gateway:
@@ -214,27 +214,29 @@ def dated(name: str, value: float) -> float:
     return value + ORIGIN if is_time or name == "ALERTS_FOR_STATE" else value
 
 
+def notation(steps: Steps) -> Iterator[str]:
+    """Yield the values of a series as promtool reads them: each with how often it is repeated."""
+    if steps[0][0]:
+        yield f"_x{steps[0][0]}"
+    for start, end, value in steps:
+        repeated = end - start
+        if value is not None:
+            spelled = "+Inf" if value == inf else f"{value:.6f}".rstrip("0").rstrip(".")
+            yield f"{spelled}+0x{repeated}"
+        else:
+            yield "stale"
+            if repeated:
+                yield f"_x{repeated}"
+
+
 def evaluate(history: History) -> Iterator[tuple[int, str, str, float]]:
     """Yield time, name, labels and value of all samples that rules make of a history."""
     check = {"expr": f'{{__name__=~"{SHOWN}", __name__!~"{INTERNAL}"}}'}
     scrapes = range(1, int(LENGTH // INTERVAL) + 1)
-    inputs = []
-    for (name, labels), steps in history.steps():
-        notation = [f"_x{steps[0][0]}"] if steps[0][0] else []
-        for start, end, value in steps:
-            count = end - start
-            spelled = (
-                "+Inf"
-                if value == inf
-                else f"{value:.6f}".rstrip("0").rstrip(".")
-                if value is not None
-                else ""
-            )
-            if value is not None:
-                notation.append(f"{spelled}+0x{count}")
-            else:
-                notation += ["stale", *([f"_x{count}"] if count else [])]
-        inputs.append({"series": selector(name, labels), "values": " ".join(notation)})
+    inputs = [
+        {"series": selector(name, labels), "values": " ".join(notation(steps))}
+        for (name, labels), steps in history.steps()
+    ]
     case = {
         "interval": f"{INTERVAL}s",
         "input_series": inputs,
