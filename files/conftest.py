@@ -1,0 +1,130 @@
+"""A real Pushgateway for the tests of everything that reports to one."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from batch_job.config import Gateway
+from lab.pushgateway import Pushgateway, free_port
+
+USERNAME, PASSWORD = "reporter", "correct horse"
+# bcrypt of PASSWORD, at the lowest cost there is.
+HASH = "$2b$04$vQGEv8k8Lnk4kQdvFOa8V.WAF/L6X0eeWYwTnhaOtMhMU/l7JRKF2"
+
+
+def wait_until(check: Callable[[], Any], seconds: float = 10) -> Any:
+    """Return what a check returns, as soon as that is true."""
+    limit = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < limit, "it did not come true in time"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_terminal() -> None:
+    """Take signals as in the foreground: a shell lets what it runs in the background ignore two."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def shared_pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushgateway]:
+    """Run one Pushgateway for all tests."""
+    running = Pushgateway(tmp_path_factory.mktemp("pushgateway"), free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def pushgateway(shared_pushgateway: Pushgateway) -> Pushgateway:
+    """Return a real Pushgateway that holds nothing."""
+    shared_pushgateway.wipe()
+    return shared_pushgateway
+
+
+@pytest.fixture
+def start_pushgateway(tmp_path: Path) -> Iterator[Callable[[int], Pushgateway]]:
+    """Return a function that starts a Pushgateway on a port."""
+    started = []
+
+    def start(port: int) -> Pushgateway:
+        started.append(Pushgateway(tmp_path, port))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return a private CA."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def secure_pushgateway(
+    authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pushgateway]:
+    """Run a Pushgateway behind TLS and basic authentication."""
+    directory = tmp_path_factory.mktemp("secure")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    pem = str(directory / "server.pem")
+    running = Pushgateway(
+        directory,
+        free_port(),
+        {
+            "tls_server_config": {"cert_file": pem, "key_file": pem},
+            "basic_auth_users": {USERNAME: HASH},
+        },
+        verify=str(directory / "ca.pem"),
+        auth=(USERNAME, PASSWORD),
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def secure_gateway(
+    secure_pushgateway: Pushgateway, authority: trustme.CA, tmp_path: Path
+) -> Gateway:
+    """Return that Pushgateway with the right credentials."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    return Gateway(
+        secure_pushgateway.url,
+        ca_file=str(tmp_path / "ca.pem"),
+        username=USERNAME,
+        password_file=str(tmp_path / "password"),
+    )
+
+
+@pytest.fixture
+def dead_url() -> Iterator[str]:
+    """Return the URL of a gateway that is down."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port of this host on which nobody listens yet."""
+    return free_port()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Return a wait that ends."""
+    return wait_until
