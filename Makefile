@@ -7,7 +7,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-grafana demo-down test lint unit molecule bench docs dashboards pictures lab lab-clean
+.PHONY: help venv demo demo-down compose-up compose-down compose-clean test lint unit molecule bench docs dashboards pictures lab lab-clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,11 +15,17 @@ help: ## List the targets
 demo: preflight-demo .venv/ready ## Roll the site out to nodes on this machine and catch a missing backup
 	@python -m lab.demo
 
-demo-grafana: .venv/ready ## Show the demo's jobs in Grafana, where its image can be pulled
-	@python -m lab.demo_grafana
-
 demo-down: .venv/ready ## Remove everything the demo started
 	@python -m lab down demo
+
+compose-up: preflight-compose .venv/ready ## Start everything in containers, with jobs that fail, hang and never run
+	@python -m lab.compose up
+
+compose-down: .venv/ready ## Stop the containers; what they know is kept
+	@python -m lab.compose down
+
+compose-clean: .venv/ready ## Remove the containers and all they know
+	@python -m lab.compose clean
 
 venv: .venv/ready ## Install Ansible into .venv, which is all that a rollout of your own needs
 
@@ -62,12 +68,15 @@ lab: preflight .venv/ready ## Build what the lab needs (images, release mirror, 
 lab-clean: .venv/ready ## Remove the lab's cache and images
 	@python -m lab forget
 
-.PHONY: preflight preflight-demo
+.PHONY: preflight preflight-demo preflight-compose
 preflight:
 	@$(PYTHON) molecule/lab/preflight.py engine
 
 preflight-demo:
 	@$(PYTHON) molecule/lab/preflight.py demo
+
+preflight-compose:
+	@$(PYTHON) molecule/lab/preflight.py compose
 
 # Complete or absent: an interrupted installation leaves no `ready`.
 .venv/ready: requirements.txt constraints.txt

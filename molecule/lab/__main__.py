@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             versions = releases.ensure(client, tag)
             missing = grafana.ensure(client, tag)
             if options.command == "cache":
-                compose_plugin.ensure(client, tag)
+                compose_plugin.ensure(client)
             for name, found in versions.items():
                 print(f"{name:12} {', '.join(found)} (from {releases.source()})")
             origin = f"a STAND-IN, tests are skipped: {missing}" if missing else "its own packages"

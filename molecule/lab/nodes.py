@@ -12,7 +12,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
-from lab import CACHE, LABEL, LabError, engine, grafana, image, releases
+from lab import CACHE, LABEL, REPOSITORY, LabError, engine, grafana, image, releases
 from lab.console import eventually, step
 
 MIRROR_PORT = 8000
@@ -95,7 +95,7 @@ def up(lab: Lab) -> None:
         _ensure_helper(client, lab.name, "mirror", images[NEWEST], serve, releases.MIRROR)
         receive = ["python3", "/srv/webhook.py", str(WEBHOOK_PORT)]
         ports = {WEBHOOK_PORT: lab.webhook_port}
-        here = Path(__file__).parent
+        here = REPOSITORY / "compose" / "webhook"
         _ensure_helper(client, lab.name, "webhook", images[NEWEST], receive, here, ports)
         for node in lab.nodes:
             _ensure_node(client, lab.name, node, images[node.suite])

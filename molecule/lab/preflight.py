@@ -9,10 +9,12 @@ import importlib.util
 import os
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+COMPOSE = Path(__file__).resolve().parents[2] / "compose"
 DEMO_PORTS = {9090: "Prometheus", 9091: "Pushgateway", 9093: "Alertmanager"}
 
 
@@ -59,19 +61,45 @@ def engine_answers() -> bool:
     return True
 
 
-def taken_ports() -> Iterator[str]:
-    """Yield the demo's ports on which something else already listens."""
-    for port, service in DEMO_PORTS.items():
+def taken_ports(ports: Mapping[int, str]) -> Iterator[str]:
+    """Yield the ports, of the named services, on which something else already listens."""
+    for port, service in ports.items():
         with socket.socket() as probe:
             probe.settimeout(2)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 yield f"Port {port} ({service}) is in use on 127.0.0.1: stop what listens there."
 
 
+def demo_runs() -> bool:
+    """Tell whether the demo itself may listen on its ports."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (cache / "batch-job-lab" / "inventory-demo.json").exists()
+
+
+def compose_ports() -> dict[int, str]:
+    """Return the ports of the Compose stack, as the environment or else compose/.env says."""
+    lines = (COMPOSE / ".env").read_text().splitlines()
+    found = (line.split("=", 1) for line in lines if "_PORT=" in line)
+    return {
+        int(os.environ.get(name, port)): f"{name.removesuffix('_PORT').capitalize()}, {name}"
+        for name, port in found
+    }
+
+
+def compose_runs() -> bool:
+    """Tell whether the Compose stack itself may listen on its ports."""
+    project = os.environ.get("COMPOSE_PROJECT_NAME", "batch-jobs")
+    label = f"label=com.docker.compose.project={project}"
+    if shutil.which("docker") is None:
+        return False
+    argv = ["docker", "ps", "--quiet", "--filter", label]
+    return bool(subprocess.run(argv, capture_output=True, check=False).stdout)
+
+
 def main(arguments: list[str]) -> int:
     """Print every problem; 0 when there is none.
 
-    `engine` also asks for a Docker Engine, `demo` for that and for the demo's ports.
+    `engine` also asks for a Docker Engine, `demo` and `compose` for that and for their ports.
     """
     has_ensurepip = importlib.util.find_spec("ensurepip") is not None
     problems = list(missing_python(sys.version_info[:2], has_ensurepip))
@@ -83,10 +111,10 @@ def main(arguments: list[str]) -> int:
             has_apt=shutil.which("apt-get") is not None,
             has_cli=shutil.which("docker") is not None,
         )
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    demo_is_up = (cache / "batch-job-lab" / "inventory-demo.json").exists()
-    if "demo" in arguments and not demo_is_up:
-        problems += taken_ports()
+    if "demo" in arguments and not demo_runs():
+        problems += taken_ports(DEMO_PORTS)
+    if "compose" in arguments and not compose_runs():
+        problems += taken_ports(compose_ports())
     for problem in problems:
         print(f"ERROR: {problem}", file=sys.stderr)
     return 1 if problems else 0

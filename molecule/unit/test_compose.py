@@ -1,4 +1,4 @@
-"""Compose as it ships: valid, pinned, and closed to others. No image is pulled here."""
+"""The Compose stack as it is written: valid, pinned, confined, closed to others."""
 
 import json
 import os
@@ -6,55 +6,112 @@ import stat
 import subprocess
 
 import pytest
+import yaml
 
-from lab import REPOSITORY, compose_plugin, demo_grafana, engine, grafana, image, nodes
+from lab import REPOSITORY, compose, engine, grafana, releases, service_images
+
+SERVICES = sorted(yaml.safe_load((compose.DIRECTORY / "compose.yaml").read_text())["services"])
+GENERATED = str(compose.GENERATED)
 
 
 @pytest.fixture(scope="module")
-def service():
-    """Return Grafana's service as Compose understands the demo's files."""
-    client = engine.connect()
-    compose = compose_plugin.ensure(client, image.ensure(client, nodes.NEWEST))
-    files = [f"--file={file}" for file in demo_grafana.FILES]
-    done = subprocess.run(
-        [*compose, *files, "--profile=grafana", "config", "--format=json"],
-        env=os.environ | demo_grafana.SITE | {"OWNER": str(demo_grafana.owner())},
-        capture_output=True,
-        text=True,
-    )
+def stack():
+    """Return the stack as Compose understands it."""
+    command = compose.command(engine.connect(), "--profile=*", "config", "--format=json")
+    environment = {name: text for name, text in os.environ.items() if not name.endswith("_PORT")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["services"]["grafana"]
+    return json.loads(done.stdout)
 
 
-def test_compose_runs_the_version_that_the_role_installs(service):
-    assert service["image"] == f"grafana/grafana:{grafana.default('grafana_version')}"
-    assert demo_grafana.version() == grafana.default("grafana_version")
+@pytest.fixture
+def service(stack, request):
+    """Return one service of it."""
+    return stack["services"][request.param]
 
 
-def test_grafana_is_reached_from_this_machine_only_and_may_do_nothing_it_need_not(service):
-    assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+every_service = pytest.mark.parametrize("service", SERVICES, indirect=True)
+
+
+@pytest.mark.parametrize("name", ["pushgateway", "prometheus", "alertmanager"])
+def test_compose_runs_the_versions_that_the_roles_install(stack, name):
+    image = stack["services"][name]["image"]
+    assert image == f"prom/{name}:v{releases.default_version(name)}"
+
+
+def test_compose_runs_the_grafana_that_the_role_installs(stack):
+    version = grafana.default("grafana_version")
+    assert stack["services"]["grafana"]["image"] == f"grafana/grafana:{version}"
+
+
+def test_every_image_is_pinned_and_named_once(stack):
+    images = {service["image"] for service in stack["services"].values()}
+    assert images == set(service_images.pinned().values())
+    assert all(any(map(str.isdigit, image.partition(":")[2])) for image in images)
+
+
+@every_service
+def test_a_service_may_do_nothing_that_it_need_not(service):
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert "privileged" not in service
+    assert not {"privileged", "cap_add", "devices", "network_mode", "pid"} & set(service)
     assert not service["user"].startswith("0:")
+    assert 0 < int(service["mem_limit"]) <= 512 << 20
 
 
-def test_what_compose_mounts_is_there(service):
-    sources = [volume["source"] for volume in service["volumes"] if volume["type"] == "bind"]
-    assert len(sources) == 3
-    assert all(os.path.exists(source) for source in sources)
-    assert str(REPOSITORY / "files" / "dashboards") in sources
+def test_the_ports_are_the_known_ones_and_open_to_this_machine_only(stack):
+    ports = [port for service in stack["services"].values() for port in service.get("ports", [])]
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert sorted(int(port["published"]) for port in ports) == [3000, 8080, 9090, 9091, 9093]
+
+
+@every_service
+def test_what_a_service_mounts_of_the_repository_is_there_and_cannot_be_changed(service):
+    binds = [each for each in service.get("volumes", []) if each["type"] == "bind"]
+    assert all(each["read_only"] for each in binds)
+    ours = [each["source"] for each in binds if not each["source"].startswith(GENERATED)]
+    assert all(os.path.exists(source) for source in ours)
+
+
+@every_service
+def test_a_mount_that_has_not_been_written_yet_is_an_error(service):
+    binds = [each for each in service.get("volumes", []) if each["type"] == "bind"]
+    written = [each for each in binds if each["source"].startswith(GENERATED)]
+    assert not any(each["bind"].get("create_host_path") for each in written)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("prometheus", "rules"), ("prometheus", "runbooks"), ("grafana", "dashboards")],
+)
+def test_the_files_that_roles_lay_down_are_mounted_as_they_are(stack, name, folder):
+    sources = [each["source"] for each in stack["services"][name]["volumes"]]
+    assert str(REPOSITORY / "files" / folder) in sources
+
+
+@every_service
+def test_nothing_starts_before_what_it_needs_is_ready(service):
+    conditions = {need["condition"] for need in service.get("depends_on", {}).values()}
+    assert conditions <= {"service_healthy", "service_completed_successfully"}
+
+
+@pytest.mark.parametrize(
+    "service", ["pushgateway", "prometheus", "alertmanager", "webhook", "grafana"], indirect=True
+)
+def test_what_listens_has_a_health_check(service):
+    port = str(service["ports"][0]["target"])
+    assert port in " ".join(service["healthcheck"]["test"])
 
 
 def test_nobody_but_its_owner_can_read_the_password_that_is_made_up_once(tmp_path, monkeypatch):
     password = tmp_path / "secrets" / "grafana_admin_password"
-    monkeypatch.setattr(demo_grafana, "PASSWORD", password)
-    demo_grafana.write_password()
+    monkeypatch.setattr(compose, "PASSWORD", password)
+    compose.write_password()
     first = password.read_text()
-    demo_grafana.write_password()
+    compose.write_password()
     assert password.read_text() == first
     assert len(first) >= 20
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
-    assert password.stat().st_uid == demo_grafana.owner() != 0
+    assert password.stat().st_uid == compose.owner() != 0
     assert stat.S_IMODE(password.parent.stat().st_mode) == 0o700

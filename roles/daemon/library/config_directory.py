@@ -42,9 +42,10 @@ options:
     type: str
     default: "0640"
   group:
-    description: Group that may read the files; root if it does not exist yet (check mode).
+    description:
+      - Group that may read the files; root's if it does not exist yet (check mode). The files are
+        those of the user who runs this, as is the group unless it is given.
     type: str
-    default: root
   pending:
     description:
       - A file that is created before the first change. While it is there, the module reports a
@@ -126,14 +127,15 @@ def is_inside(name: str) -> bool:
 
 
 def has_attributes(path: Path, mode: int, gid: int) -> bool:
-    """Tell whether a path has the mode, belongs to root and to the group."""
+    """Tell whether a path has the mode, belongs to this user and to the group."""
     found = path.stat()
-    return stat.S_IMODE(found.st_mode) == mode and (found.st_uid, found.st_gid) == (0, gid)
+    owners = (found.st_uid, found.st_gid)
+    return stat.S_IMODE(found.st_mode) == mode and owners == (os.geteuid(), gid)
 
 
 def set_attributes(path: Path, mode: int, gid: int) -> None:
-    """Give a path to root and the group, with the mode."""
-    os.chown(path, 0, gid)
+    """Give a path to this user and the group, with the mode."""
+    os.chown(path, os.geteuid(), gid)
     path.chmod(mode)
 
 
@@ -239,7 +241,7 @@ def main() -> None:
             "purge": {"type": "list", "elements": "str", "default": []},
             "directories": {"type": "list", "elements": "str", "default": []},
             "mode": {"type": "str", "default": "0640"},
-            "group": {"type": "str", "default": "root"},
+            "group": {"type": "str"},
             "pending": {"type": "path"},
             "validate": {"type": "list", "elements": "list", "default": []},
         },
@@ -251,7 +253,7 @@ def main() -> None:
     mode = int(module.params["mode"], base=8)
     # Whoever may read the files may search their directories.
     directory_mode = mode | (mode & 0o444) >> 2
-    gid = group_id(module.params["group"])
+    gid = group_id(module.params["group"]) if module.params["group"] else os.getegid()
     if gid is None:
         if not module.check_mode:
             module.fail_json(msg=f"there is no group {module.params['group']!r} on this host")

@@ -1,0 +1,133 @@
+"""The Compose stack: start it, show what it tells of its jobs, remove it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import docker
+import requests
+
+from lab import REPOSITORY, LabError, compose_plugin, engine, overview, service_images
+from lab.console import eventually, fail, run, step
+from lab.service_images import GRAFANA
+
+DIRECTORY = REPOSITORY / "compose"
+GENERATED = DIRECTORY / "generated"
+PASSWORD = DIRECTORY / "secrets" / "grafana_admin_password"
+# Grafana's own user, for root, who should not run it.
+GRAFANA_USER = 472
+SERVICES = {"prometheus": 9090, "pushgateway": 9091, "alertmanager": 9093, "webhook": 8080}
+# What the demo's jobs are made for.
+EXPECTED = {
+    ("BatchJobFailed", "sync-mirror"),
+    ("BatchJobMissed", "archive-mail"),
+    ("BatchJobStuck", "backup-tape"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 with a message for people otherwise."""
+    parser = argparse.ArgumentParser(prog="lab.compose", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "clean"))
+    command = parser.parse_args(arguments).command
+    try:
+        if command == "up":
+            up(engine.connect())
+        else:
+            down(engine.running(), is_clean=command == "clean")
+    except (LabError, TimeoutError, requests.RequestException) as error:
+        return fail(error)
+    return 0
+
+
+def up(client: docker.DockerClient) -> None:
+    """Start the stack, and say where it is and which alerts its jobs raise."""
+    with step("Writing what the containers mount: ansible-playbook playbooks/compose.yml"):
+        playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+        inventory = str(REPOSITORY / "inventories" / "compose")
+        run([playbook, f"--inventory={inventory}", str(REPOSITORY / "playbooks" / "compose.yml")])
+        write_password()
+    images, reason = service_images.ensure(client)
+    os.environ.update(images, OWNER=str(owner()))
+    has_grafana = GRAFANA in images
+    compose = command(client, *(["--profile=grafana"] if has_grafana else []))
+    with step("Starting the services, and their jobs"):
+        run([*compose, "up", "--detach", "--wait", "--remove-orphans"])
+        # Those that ran before have not read what changed.
+        run([*compose, "kill", "--signal=HUP", "prometheus", "alertmanager"])
+        run([*compose, "run", "--rm", "migrate-database"])
+    addresses = {name: address(compose, name, port) for name, port in SERVICES.items()}
+    print()
+    for name, url in addresses.items():
+        print(f"{name:13} {url}")
+    if has_grafana:
+        print(f"{'grafana':13} {address(compose, 'grafana', 3000)}", end="  ")
+        print(f"user admin, password {PASSWORD.read_text()}, from {PASSWORD}")
+    else:
+        print("grafana       is left out: its image cannot be pulled")
+    if reason:
+        print(f"{reason};\nso the lab built stand-ins out of {service_images.origin()}.")
+    print()
+    prometheus = addresses["prometheus"]
+    with step("Waiting for the alerts that the jobs raise (two minutes or three)"):
+        eventually(lambda: seen(prometheus) >= EXPECTED, timeout_seconds=300)
+    print(f"\n{overview.table(prometheus)}\n")
+    for alert, receiver in overview.notifications(addresses["webhook"]):
+        since = alert["startsAt"][11:19]
+        print(f"{since} UTC  {receiver} was told: {alert['annotations']['summary']}")
+    print(
+        "\n`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all."
+    )
+
+
+def seen(prometheus: str) -> set[tuple[str, str]]:
+    """Return name and job of the alerts that fire, or did within ten minutes."""
+    found = overview.query(prometheus, 'last_over_time(ALERTS{alertstate="firing"}[10m])')
+    return {(labels["alertname"], labels.get("job", "")) for labels, _ in found}
+
+
+def down(client: docker.DockerClient | None, is_clean: bool) -> None:
+    """Remove containers and network; if `is_clean`, also state, configuration and password."""
+    if client is not None:
+        with step("Removing the Compose stack" + (" and what it kept" if is_clean else "")):
+            compose = command(client, "--profile=*")
+            run([*compose, "down", "--remove-orphans", *(["--volumes"] if is_clean else [])])
+        engine.stop_if_unused(client)
+    if is_clean:
+        for directory in (GENERATED, PASSWORD.parent):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def command(client: docker.DockerClient, *options: str) -> list[str]:
+    """Return the start of a command line of Compose for the stack."""
+    return [*compose_plugin.ensure(client), f"--file={DIRECTORY / 'compose.yaml'}", *options]
+
+
+def address(compose: Sequence[str], service: str, port: int) -> str:
+    """Return the URL on this machine of a port of a service."""
+    return f"http://{run([*compose, 'port', service, str(port)]).strip()}"
+
+
+def write_password() -> None:
+    """Make up a password, once, that only its owner can read."""
+    PASSWORD.parent.mkdir(mode=0o700, exist_ok=True)
+    if not PASSWORD.exists():
+        descriptor = os.open(PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(18))
+        os.chown(PASSWORD, owner(), -1)
+
+
+def owner() -> int:
+    """Return the user that runs Grafana, and reads the password."""
+    return os.getuid() or GRAFANA_USER
+
+
+if __name__ == "__main__":
+    sys.exit(main())

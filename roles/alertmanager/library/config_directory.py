@@ -1,0 +1,1 @@
+../../daemon/library/config_directory.py
