@@ -80,7 +80,7 @@ def test_a_web_config_that_prometheus_does_not_know_is_refused(rollout):
 
 
 def test_rules_that_are_no_longer_given_disappear(host, prometheus, changed_host, tmp_path):
-    mine = tmp_path / "mine.rules.yml"
+    mine = tmp_path / "mine.rules"
     mine.write_text("groups: [{name: g, rules: [{alert: Mine, expr: vector(1)}]}]\n")
     variables = {"prometheus_rule_files": [str(mine)]}
     assert changed_host("debian13", "prometheus", **variables).status == 0
