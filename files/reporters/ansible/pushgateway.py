@@ -385,12 +385,13 @@ def handler(option: Callable[[str], Any]) -> Callable[..., Callable[[], None]]:
         url: str, method: str, timeout: float, headers: list[tuple[str, str]], data: bytes
     ) -> Callable[[], None]:
         def send() -> None:
+            director = opener(url, option("ca_file"))
             # The scheme was checked with the options.
             request = Request(url, data, dict(headers), method=method)  # noqa: S310
             if option("username"):
                 request.add_header("Authorization", authorization(option))
             try:
-                opener(option("ca_file")).open(request, timeout=timeout).close()
+                director.open(request, timeout=timeout).close()
             except HTTPError as error:
                 reason = error.read(500).decode("utf-8", "replace").strip()
                 raise PushError(f"{option('url')} answers {error.code}: {reason}") from error
@@ -403,8 +404,8 @@ def handler(option: Callable[[str], Any]) -> Callable[..., Callable[[], None]]:
     return prepare
 
 
-def opener(ca_file: str | None) -> Any:
-    """Return what opens requests. Raises OSError when the certificates cannot be read.
+def opener(url: str, ca_file: str | None) -> Any:
+    """Return what opens a URL. Raises PushError when the certificates cannot be read.
 
     Unlike urllib's own, it follows no redirect: it would go on with a GET, and call that a success.
     """
@@ -421,7 +422,12 @@ def opener(ca_file: str | None) -> Any:
     director = OpenerDirector()
     for each in (ProxyHandler(), HTTPHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler()):
         director.add_handler(each)
-    director.add_handler(HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+    if url.startswith("https:"):
+        try:
+            certificates = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            raise PushError(f"ca_file {ca_file}: {error}") from error
+        director.add_handler(HTTPSHandler(context=certificates))
     return director
 
 
