@@ -40,7 +40,7 @@ description:
     the end, never the result of the playbook.
 requirements:
   - enabling it, by C(callbacks_enabled = pushgateway) or E(ANSIBLE_CALLBACKS_ENABLED)
-  - prometheus_client, in the Python environment of Ansible
+  - Python 3.11 or later and prometheus_client, where Ansible runs
 options:
   url:
     description: Address of the gateway, as in C(http://gateway:9091). Needed.
@@ -248,7 +248,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         try:
             yield
         except ModuleNotFoundError as error:
-            self._run = None
             self._warn(f"{error.name} is not installed where Ansible runs")
         except Exception as error:
             self._warn(str(error) or repr(error))
@@ -407,7 +406,7 @@ def handler(option: Callable[[str], Any]) -> Callable[..., Callable[[], None]]:
 def opener(url: str, ca_file: str | None) -> Any:
     """Return what opens a URL. Raises PushError when the certificates cannot be read.
 
-    Unlike urllib's own, it follows no redirect: it would go on with a GET, and call that a success.
+    Unlike urllib's own, it follows no redirect: a POST would go on as a GET, and be a success.
     """
     import ssl
     from urllib.request import (

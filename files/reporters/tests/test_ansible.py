@@ -42,7 +42,7 @@ SITE = """
 PLAYBOOKS = {
     "site": SITE,
     "hosts": "[{hosts: all, gather_facts: false, tasks: [{debug: }]}]",
-    "nächtlich": "[{hosts: database, gather_facts: false, tasks: [{debug: }]}]",
+    "nächtlich": "[{hosts: web, gather_facts: false, tasks: [{debug: }]}]",
     "empty": "[{hosts: nowhere, gather_facts: false, tasks: [{debug: }]}]",
     "broken": "[{hosts: '{{ undefined }}', gather_facts: false, tasks: [{debug: }]}]",
     "forgiving": """
@@ -335,7 +335,7 @@ def test_help_is_that_of_the_reporter(plugin):
 def push(plugin: Any, url: str, **options: str) -> None:
     """Send nothing by the plugin's own handler."""
     send = plugin.handler({"url": url, **options}.get)
-    send(url=url, method="PUT", timeout=5, headers=[], data=b"")()
+    send(url=url, method="POST", timeout=5, headers=[], data=b"")()
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def redirecting() -> Iterator[str]:
     """Return the URL of a gateway that sends everybody to itself, and answers success to a GET."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
+        def do_POST(self) -> None:
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
             self.end_headers()
