@@ -1,0 +1,172 @@
+"""Services, jobs and alerts of the Compose stack. The last tests end it and start it again."""
+
+import re
+
+import pytest
+import requests
+
+from lab import engine, overview
+from lab.console import eventually
+
+PUSHED = {"job": "from-the-host", "instance": "laptop"}
+PUSH = "/metrics/job/from-the-host/instance/laptop"
+
+
+def ask(stack, service, path="", method="GET", **options):
+    answer = requests.request(method, stack.url(service) + path, timeout=10, **options)
+    answer.raise_for_status()
+    return answer
+
+
+def pushed(stack):
+    """Return the series of the push from the host, with its value."""
+    labels = ",".join(f'{name}="{text}"' for name, text in PUSHED.items())
+    return overview.query(stack.url("prometheus"), f"some_metric{{{labels}}}")
+
+
+def told(stack):
+    """Return alert and job of each notification."""
+    return {
+        (alert["labels"]["alertname"], alert["labels"].get("job"))
+        for alert, _receiver in overview.notifications(stack.url("webhook"))
+    }
+
+
+def running(stack):
+    """Return its containers that run."""
+    return [each for each in stack.containers() if each.attrs["State"]["Running"]]
+
+
+@pytest.mark.parametrize("service", ["prometheus", "pushgateway", "alertmanager", "webhook"])
+def test_the_command_says_where_each_service_answers(stack, service):
+    address = re.search(rf"^{service} +(\S+)$", stack.said[0], re.MULTILINE)[1]
+    assert address == stack.url(service)
+    assert ask(stack, service, "/-/ready" if service != "webhook" else "").ok
+
+
+def test_grafana_runs_with_a_password_of_its_own_or_is_said_to_be_left_out(stack):
+    if "grafana       is left out: its image cannot be pulled" not in stack.said[0]:
+        password = (stack.directory / "compose/secrets/grafana_admin_password").read_text()
+        assert password in stack.said[0]
+        boards = ask(stack, "grafana", "/api/search?type=dash-db", auth=("admin", password)).json()
+        assert len(boards) == 4
+
+
+@pytest.mark.parametrize(
+    ("job", "row"),
+    [
+        ("backup-documents", r"backup-documents +fileserver +fine +\d+s ago"),
+        ("release-pipeline", r"release-pipeline +- +fine .* ago"),
+        ("migrate-database", r"migrate-database +fileserver +fine .* ago"),
+        ("backup-tape", r"backup-tape +fileserver +stuck +never +BatchJobStuck"),
+        ("archive-mail", r"archive-mail +fileserver +late +never +BatchJobMissed"),
+    ],
+)
+def test_the_command_shows_what_became_of_each_job(stack, job, row):
+    assert re.search(f"^{row}$", stack.said[0], re.MULTILINE), stack.said[0]
+
+
+@pytest.mark.parametrize(
+    ("alert", "job"),
+    [
+        ("BatchJobFailed", "sync-mirror"),
+        ("BatchJobMissed", "archive-mail"),
+        ("BatchJobStuck", "backup-tape"),
+    ],
+)
+def test_a_job_that_fails_or_never_runs_or_hangs_is_told(stack, alert, job):
+    assert eventually(lambda: (alert, job) in told(stack))
+
+
+def test_jobs_that_succeed_are_not_told_of(stack):
+    fine = {"backup-documents", "release-pipeline", "migrate-database"}
+    assert not fine & {job for _alert, job in told(stack)}
+
+
+def test_the_services_have_nothing_to_complain_of(stack):
+    named = {alert for alert, job in told(stack) if not job}
+    assert named <= {"Watchdog"}
+    assert overview.query(stack.url("prometheus"), "up == 0") == []
+
+
+def test_the_receiver_shows_people_what_they_were_told(stack):
+    page = ask(stack, "webhook", headers={"Accept": "text/html"}).text
+    assert "<h3>archive-mail on fileserver is overdue" in page
+    assert "/user/runbooks/BatchJobMissed.md" in page
+
+
+def test_a_runbook_is_served_where_the_notification_says(stack):
+    found = overview.notifications(stack.url("webhook"))
+    url = next(alert["annotations"]["runbook_url"] for alert, _ in found)
+    assert url.startswith(stack.url("prometheus"))
+    assert requests.get(url, timeout=10).text.startswith("# BatchJob")
+
+
+def test_a_push_from_the_host_is_scraped_with_its_labels(stack):
+    ask(stack, "pushgateway", PUSH, "PUT", data="# TYPE some_metric gauge\nsome_metric 3.14\n")
+    (labels, value), *others = eventually(lambda: pushed(stack))
+    assert value == 3.14
+    assert labels.items() >= {**PUSHED, "app": "pushgateway", "pushgateway": "pushgateway"}.items()
+    assert not others
+    assert not any(name.startswith("exported_") for name in labels)
+
+
+def test_when_the_gateway_wrote_its_state_is_known(stack):
+    expression = "time() - pushgateway_state_written_timestamp_seconds < 120"
+    assert eventually(lambda: overview.query(stack.url("prometheus"), expression))
+
+
+def test_no_container_runs_as_root_or_may_become_it(stack):
+    found = running(stack)
+    assert len(found) >= 9
+    for container in found:
+        processes = container.top(ps_args="-eo uid,pid,args")["Processes"]
+        assert {process[0] for process in processes} <= {"65534", "472"}, container.name
+
+
+def test_no_container_is_privileged_or_can_write_to_its_image(stack):
+    for container in stack.containers():
+        host = container.attrs["HostConfig"]
+        assert not host["Privileged"], container.name
+        assert (host["CapAdd"], host["CapDrop"]) == (None, ["ALL"]), container.name
+        assert host["SecurityOpt"] == ["no-new-privileges:true"], container.name
+        assert host["ReadonlyRootfs"], container.name
+        assert host["Memory"] > 0, container.name
+
+
+def test_nobody_reaches_a_port_from_another_machine(stack):
+    ports = [
+        binding["HostIp"]
+        for container in stack.containers()
+        for bindings in container.attrs["NetworkSettings"]["Ports"].values()
+        for binding in bindings or ()
+    ]
+    assert len(ports) >= 4
+    assert set(ports) == {"127.0.0.1"}
+
+
+def test_a_second_start_leaves_what_runs_as_it_is(stack):
+    before = {each.name: each.attrs["State"]["StartedAt"] for each in running(stack)}
+    stack("up")
+    assert {each.name: each.attrs["State"]["StartedAt"] for each in running(stack)} == before
+
+
+def test_what_was_pushed_and_seen_is_there_after_down_and_up(stack):
+    stack("down")
+    assert stack.containers() == []
+    stack("up")
+    group = next(
+        each
+        for each in ask(stack, "pushgateway", "/api/v1/metrics").json()["data"]
+        if each["labels"] == PUSHED
+    )
+    assert group["some_metric"]["metrics"][0]["value"] == "3.14"
+    assert ask(stack, "prometheus", "/api/v1/query?query=count_over_time(up[30m])").json()["data"]
+
+
+def test_nothing_is_left_after_clean(stack):
+    stack("clean")
+    label = {"label": "com.docker.compose.project=batch-jobs-test"}
+    client = engine.connect()
+    assert stack.containers() == client.volumes.list(filters=label) == []
+    assert not (stack.directory / "compose/secrets").exists()
