@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -86,6 +87,11 @@ class Pushgateway:
         """Return the result of a job's latest run."""
         samples = self.families(job, instance)["batch_job_last_result"]
         return str(samples[0]["labels"]["result"])
+
+    def exposed(self) -> str:
+        """Return what Prometheus would scrape of all groups, without Pushgateway's own metrics."""
+        families = re.split(r"^(?=# HELP)", self._ask("GET", "/metrics").text, flags=re.MULTILINE)
+        return "".join(family for family in families if 'job="' in family)
 
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:

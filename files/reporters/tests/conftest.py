@@ -1,0 +1,82 @@
+"""What the tests of all examples need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch_job.config import Gateway
+from lab import releases
+
+# Whatever a URL, a shell or the text format could trip over.
+ODD_NAMES = ["a b", "team/nightly", "größe", "..", "100%", "a+b&c=d?", "-n", 'say "hi"\\n']
+
+
+@pytest.fixture(params=ODD_NAMES)
+def odd_name(request: pytest.FixtureRequest) -> str:
+    """Return a name that must arrive as it is."""
+    return str(request.param)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Return a function that makes a program of a script, on the PATH of the examples."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+
+    def make(name: str, script: str) -> Path:
+        (directory / name).write_text(script)
+        (directory / name).chmod(0o755)
+        return directory / name
+
+    return make
+
+
+@pytest.fixture
+def batch_job(stand_in: Callable[[str, str], Path]) -> Path:
+    """Put `batch-job` on the PATH of the examples, as `pip install` would."""
+    return stand_in("batch-job", f'#!/bin/sh\nexec {sys.executable} -m batch_job "$@"\n')
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Return a function from variables to an environment with hardly anything else."""
+
+    def make(**variables: Any) -> dict[str, str]:
+        return {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "BATCH_JOB_STATE_DIRECTORY": str(tmp_path / "state"),
+            **{name: str(value) for name, value in variables.items()},
+        }
+
+    return make
+
+
+@pytest.fixture
+def curl_config(secure_gateway: Gateway, tmp_path: Path) -> Path:
+    """Return a curl config file with what the secure gateway asks for."""
+    password = Path(secure_gateway.password_file).read_text().strip()
+    path = tmp_path / "curl.conf"
+    path.write_text(
+        f'user = "{secure_gateway.username}:{password}"\ncacert = "{secure_gateway.ca_file}"\n'
+    )
+    return path
+
+
+@pytest.fixture
+def complaints() -> Callable[[str], str]:
+    """Return a function that asks promtool what is wrong with metrics in the text format."""
+
+    def ask(text: str) -> str:
+        command = [str(releases.program("promtool")), "check", "metrics"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    return ask

@@ -1,0 +1,314 @@
+"""`backup_directory.sh`, its variants and `push_minimal.sh` against a real Pushgateway.
+
+The variants run stand-ins for restic, borg and pg_dump, which print what the manuals of these
+programs say. That the real ones do so is not proven here.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from batch_job import metrics
+
+REPORTERS = Path(__file__).resolve().parents[1]
+SCRIPT = REPORTERS / "backup_directory.sh"
+# Busybox where it happens to be.
+SHELLS = [["sh"], ["bash"], *([["busybox", "sh"]] if shutil.which("busybox") else [])]
+
+
+@pytest.fixture
+def backup(tmp_path, environment, pushgateway):
+    """Start a backup of a directory that holds one file."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("content")
+
+    def start(job="nightly", source=source, script=SCRIPT, shell=("sh",), **variables):
+        variables = {"PUSHGATEWAY_URL": pushgateway.url, "INSTANCE": "node1", **variables}
+        return subprocess.Popen(
+            [*shell, script, job, source, tmp_path / "archive.tar.gz"],
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def run(backup):
+    """Run a backup to its end."""
+
+    def wait(*words, **more):
+        with backup(*words, **more) as running:
+            stdout, stderr = running.communicate(timeout=30)
+        return subprocess.CompletedProcess(words, running.returncode, stdout, stderr)
+
+    return wait
+
+
+@pytest.fixture
+def stuck(backup, tmp_path, pushgateway, eventually):
+    """Start a backup that hangs: nobody reads what it writes."""
+    archive = tmp_path / "archive.tar.gz.partial"
+    os.mkfifo(archive)
+    os.link(archive, tmp_path / "fifo")
+
+    def start(**more):
+        running = backup(**more)
+        eventually(lambda: "last_start_timestamp_seconds" in pushgateway.values("nightly"))
+        return running
+
+    yield start
+    # tar is gone by now, and what compresses for it still waits for a reader.
+    os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+
+
+@pytest.fixture
+def redirect():
+    """Return the URL of something that sends everybody elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        do_GET = do_POST = do_PUT  # noqa: N815
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_success_reports_its_result_and_the_size_of_the_archive(
+    run, pushgateway, tmp_path, shell
+):
+    done = run(shell=shell)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert pushgateway.result("nightly") == "success"
+    size = (tmp_path / "archive.tar.gz").stat().st_size
+    assert pushgateway.values("nightly")["backup_size_bytes"] == size
+
+
+def test_the_archive_holds_the_directory_and_is_for_its_owner_alone(run, tmp_path):
+    run()
+    with tarfile.open(tmp_path / "archive.tar.gz") as archive:
+        assert "./file" in archive.getnames()
+    assert (tmp_path / "archive.tar.gz").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_success_says_all_that_the_contract_asks_for(run, pushgateway):
+    run(MAX_RUNTIME_SECONDS=60)
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == 0
+    assert found["max_runtime_seconds"] == 60
+    assert found["last_success_timestamp_seconds"] == found["last_completion_timestamp_seconds"]
+    lasted = found["last_completion_timestamp_seconds"] - found["last_start_timestamp_seconds"]
+    assert found["last_duration_seconds"] == lasted
+
+
+def test_a_success_leaves_nothing_of_an_older_version(run, pushgateway):
+    pushgateway.push("nightly", "abandoned 1\n")
+    run()
+    assert "abandoned" not in pushgateway.values("nightly")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_a_failure_keeps_the_last_success_and_the_old_archive(run, pushgateway, tmp_path, shell):
+    run()
+    before = pushgateway.values("nightly")
+    archive = (tmp_path / "archive.tar.gz").read_bytes()
+    assert run(source="/does/not/exist", shell=shell).returncode != 0
+    after = pushgateway.values("nightly")
+    assert after["last_exit_code"] != 0
+    assert pushgateway.result("nightly") == "exit-code"
+    kept = ("last_success_timestamp_seconds", "backup_size_bytes")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    assert (tmp_path / "archive.tar.gz").read_bytes() == archive
+
+
+def test_the_exit_status_is_tars(run, stand_in, pushgateway):
+    stand_in("tar", "#!/bin/sh\nexit 2\n")
+    assert run().returncode == 2
+    assert pushgateway.values("nightly")["last_exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(1, "exit-code"), (124, "timeout"), (127, "start-failed"), (137, "signal"), (200, "signal")],
+)
+def test_the_exit_status_decides_the_result(run, stand_in, pushgateway, status, result):
+    stand_in("tar", f"#!/bin/sh\nexit {status}\n")
+    run()
+    assert pushgateway.result("nightly") == result
+
+
+def test_a_backup_that_hangs_has_reported_its_start(stuck, pushgateway):
+    with stuck(MAX_RUNTIME_SECONDS=60) as running:
+        found = pushgateway.values("nightly")
+        running.terminate()
+        running.wait(timeout=10)
+    assert found["max_runtime_seconds"] == 60
+    assert "last_completion_timestamp_seconds" not in found
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_backup_that_hangs_and_is_reported(
+    stuck, pushgateway, tmp_path, number, shell
+):
+    with stuck(shell=shell) as running:
+        running.send_signal(number)
+        running.wait(timeout=10)
+    assert running.returncode == 128 + number
+    assert pushgateway.values("nightly")["last_exit_code"] == 128 + number
+    assert pushgateway.result("nightly") == "signal"
+    assert not (tmp_path / "archive.tar.gz.partial").exists()
+
+
+def test_any_job_arrives_under_its_name(run, pushgateway, odd_name):
+    assert run(odd_name).stderr == ""
+    assert pushgateway.result(odd_name) == "success"
+
+
+def test_any_instance_arrives_as_it_is(run, pushgateway, odd_name):
+    run(INSTANCE=odd_name)
+    assert pushgateway.result("nightly", odd_name) == "success"
+
+
+def test_an_empty_instance_is_none(run, pushgateway):
+    run(INSTANCE="")
+    assert pushgateway.result("nightly", instance="") == "success"
+
+
+@pytest.mark.parametrize("owner", ['the "best" \\ team', "two\nlines", "größe", ""])
+def test_any_owner_arrives_as_it_is(run, pushgateway, owner):
+    run(OWNER=owner, SEVERITY="critical")
+    labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
+    assert labels["owner"] == owner
+    assert labels["severity"] == "critical"
+    assert labels["kind"] == "backup"
+
+
+def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
+    run()
+    exposed = pushgateway.exposed()
+    assert complaints(exposed) == ""
+    for name, text in metrics.HELP.items():
+        told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
+        assert told in ([], [text])
+
+
+def test_a_dead_gateway_is_told_and_leaves_the_backup_alone(run, dead_url, tmp_path):
+    done = run(PUSHGATEWAY_URL=dead_url)
+    assert done.returncode == 0
+    assert done.stderr.count("the run of nightly could not be reported") == 2
+    assert tarfile.is_tarfile(tmp_path / "archive.tar.gz")
+
+
+def test_a_dead_gateway_leaves_the_exit_status_of_a_failure_alone(run, dead_url, stand_in):
+    stand_in("tar", "#!/bin/sh\nexit 3\n")
+    assert run(PUSHGATEWAY_URL=dead_url).returncode == 3
+
+
+def test_a_gateway_that_is_elsewhere_is_told(run, redirect):
+    done = run(PUSHGATEWAY_URL=redirect)
+    assert done.returncode == 0
+    assert "could not be reported: 302" in done.stderr
+
+
+def test_a_report_that_is_refused_is_told_with_the_reason(run):
+    done = run(MAX_RUNTIME_SECONDS="1h")
+    assert done.returncode == 0
+    assert "expected float as value" in done.stderr
+    assert done.stdout == ""
+
+
+def test_tls_and_a_password_come_from_a_file(run, secure_pushgateway, curl_config):
+    done = run("secure", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
+    assert done.stderr == ""
+    assert secure_pushgateway.result("secure") == "success"
+
+
+def test_a_wrong_password_is_told(run, secure_pushgateway, curl_config):
+    curl_config.write_text(curl_config.read_text().replace("correct", "wrong"))
+    done = run("refused", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
+    assert done.returncode == 0
+    assert "401" in done.stderr
+
+
+# Programs that do as the real ones are documented to, as far as the script can tell.
+STAND_INS = {
+    "restic": """#!/bin/sh
+[ "$1 $2 $3" = "backup --json --quiet" ] && [ -e "$4" ] || exit 1
+echo '{"message_type":"summary","files_new":1,"data_added":17,"total_bytes_processed":4711}'
+""",
+    "borg": """#!/bin/sh
+[ "$1 $2 $3" = "create --json ::{hostname}-{now}" ] && [ -e "$4" ] || exit 2
+echo '{
+    "archive": {
+        "stats": {"compressed_size": 99, "deduplicated_size": 17, "nfiles": 1,
+            "original_size": 4711
+        }
+    },
+    "cache": {"stats": {"total_size": 999999}}
+}'
+""",
+    "pg_dump": """#!/bin/sh
+[ "$1" = "--format=custom" ] && [ -e "$3" ] || exit 1
+printf %04711d 0 >"${2#--file=}"
+""",
+}
+
+
+@pytest.fixture(params=STAND_INS)
+def variant(request, tmp_path, stand_in):
+    """Return the script with a variant in tar's place, and the stand-in that it runs."""
+    text = SCRIPT.read_text()
+    lines = re.findall(r"^#   (.+)\n", text[text.index(f"# {request.param}") :], re.MULTILINE)
+    count = next(index for index, line in enumerate(lines) if line.startswith("size=")) + 1
+    changed = tmp_path / "variant.sh"
+    changed.write_text(text[: text.index("\ntar ")] + "\n" + "\n".join(lines[:count]) + "\n")
+    return changed, stand_in(request.param, STAND_INS[request.param])
+
+
+def test_a_variant_reports_how_large_the_backup_is(run, pushgateway, variant):
+    script, _program = variant
+    done = run(script=script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pushgateway.values("nightly")["backup_size_bytes"] == 4711
+
+
+def test_a_variant_that_fails_is_reported_with_its_exit_status(run, pushgateway, variant):
+    script, program = variant
+    program.write_text("#!/bin/sh\nexit 3\n")
+    assert run(script=script).returncode == 3
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == 3
+    assert "last_success_timestamp_seconds" not in found
+
+
+def test_the_smallest_push_arrives(pushgateway, environment):
+    subprocess.run(
+        ["sh", REPORTERS / "push_minimal.sh", "nightly", "records", "42"],
+        env=environment(PUSHGATEWAY_URL=pushgateway.url),
+        check=True,
+    )
+    assert pushgateway.values("nightly", instance="")["records"] == 42
