@@ -56,7 +56,7 @@ label() {
     printf '%s="%s"' "$1" "$(printf %s "$2" | sed -e 's/[\\"]/\\&/g' -e '$!s/$/\\n/' | tr -d '\n')"
 }
 
-# NAME VALUE HELP [LABELS]. Reporters of the same metric must give it the same help.
+# NAME VALUE HELP [LABELS]. Where reporters of a metric disagree on its help, the gateway shows none.
 gauge() {
     printf '# HELP %s %s\n# TYPE %s gauge\n%s%s %s\n' "$1" "$3" "$1" "$1" "${4-}" "$2"
 }

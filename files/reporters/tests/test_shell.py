@@ -10,8 +10,6 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -71,29 +69,6 @@ def stuck(backup, tmp_path, pushgateway, eventually):
     yield start
     # tar is gone by now, and what compresses for it still waits for a reader.
     os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
-
-
-@pytest.fixture
-def redirect():
-    """Return the URL of something that sends everybody elsewhere."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-
-        do_GET = do_POST = do_PUT  # noqa: N815
-
-        def log_message(self, *_arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,)).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)

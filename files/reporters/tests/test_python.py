@@ -1,0 +1,281 @@
+"""Both Python examples against a real Pushgateway: what holds for one holds for the other."""
+
+import importlib
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batch_job import metrics
+
+REPORTERS = Path(__file__).resolve().parents[1]
+EXAMPLES = ["python_requests", "python_prometheus_client"]
+
+# Runs an example whose copy takes for ever, once it has begun.
+HANGS = """
+import importlib, sys, time
+example = importlib.import_module(sys.argv.pop(1))
+def copy(*_paths):
+    print("copying", flush=True)
+    time.sleep(60)
+example.copy = copy
+example.main()
+"""
+
+
+@pytest.fixture(params=EXAMPLES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def example(name, monkeypatch):
+    """Return the example as a module."""
+    monkeypatch.syspath_prepend(REPORTERS)
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def database(tmp_path):
+    """Return a database with one row."""
+    path = tmp_path / "live.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table orders (number integer)")
+        connection.execute("insert into orders values (42)")
+    return path
+
+
+@pytest.fixture
+def command(name, database, tmp_path, pushgateway):
+    """Return the words of the example's command line."""
+
+    def words(job="nightly", *more, database=database, url=pushgateway.url, instance="node1"):
+        where = (f"--gateway={url}", f"--instance={instance}", *more)
+        return [*where, "--", job, database, tmp_path / "copy.sqlite"]
+
+    return words
+
+
+@pytest.fixture
+def run(name, command):
+    """Run the example as a program."""
+
+    def to_its_end(*words, **more):
+        return subprocess.run(
+            [sys.executable, REPORTERS / f"{name}.py", *command(*words, **more)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    return to_its_end
+
+
+@pytest.fixture
+def report(example, pushgateway, capsys):
+    """Report a run in which nothing happens, in this process; return what was told."""
+
+    def run(job="nightly", url=pushgateway.url, instance="node1", **more):
+        with example.Reporter(url, job, instance, **more).run():
+            pass
+        return capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def reporter(example, pushgateway):
+    """Return a reporter of this process."""
+    return example.Reporter(pushgateway.url, "nightly", "node1")
+
+
+def test_a_success_reports_its_result_and_the_size_of_the_copy(run, pushgateway, tmp_path):
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert pushgateway.result("nightly") == "success"
+    size = (tmp_path / "copy.sqlite").stat().st_size
+    assert pushgateway.values("nightly")["backup_size_bytes"] == size
+
+
+def test_the_copy_holds_the_rows_and_is_for_its_owner_alone(run, tmp_path):
+    run()
+    with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copied:
+        assert copied.execute("select number from orders").fetchall() == [(42,)]
+    assert (tmp_path / "copy.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_success_says_all_that_the_contract_asks_for(run, pushgateway):
+    run("nightly", "--max-runtime=60")
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == 0
+    assert found["max_runtime_seconds"] == 60
+    assert found["last_success_timestamp_seconds"] == found["last_completion_timestamp_seconds"]
+    lasted = found["last_completion_timestamp_seconds"] - found["last_start_timestamp_seconds"]
+    assert found["last_duration_seconds"] == pytest.approx(lasted, abs=0.5)
+
+
+def test_a_success_leaves_nothing_of_an_older_version(run, pushgateway):
+    pushgateway.push("nightly", "abandoned 1\n")
+    run()
+    assert "abandoned" not in pushgateway.values("nightly")
+
+
+def test_a_missing_database_is_a_failure_that_keeps_the_last_success(run, pushgateway, tmp_path):
+    run()
+    before = pushgateway.values("nightly")
+    assert run(database=tmp_path / "missing.sqlite").returncode == 1
+    after = pushgateway.values("nightly")
+    assert (after["last_exit_code"], pushgateway.result("nightly")) == (1, "exit-code")
+    kept = ("last_success_timestamp_seconds", "backup_size_bytes")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+
+
+def test_a_failure_leaves_the_old_copy_and_nothing_else(run, tmp_path):
+    run()
+    before = (tmp_path / "copy.sqlite").read_bytes()
+    (tmp_path / "broken.sqlite").write_bytes(b"no database" * 1000)
+    assert run(database=tmp_path / "broken.sqlite").returncode == 1
+    assert (tmp_path / "copy.sqlite").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_signal_ends_a_run_that_has_reported_its_start(
+    name, command, pushgateway, number, status
+):
+    words = [sys.executable, "-c", HANGS, name, *command()]
+    with subprocess.Popen(
+        words, cwd=REPORTERS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        assert running.stdout.readline() == b"copying\n"
+        assert "last_start_timestamp_seconds" in pushgateway.values("nightly")
+        running.send_signal(number)
+    assert running.returncode == status
+    assert pushgateway.values("nightly")["last_exit_code"] == 128 + number
+    assert pushgateway.result("nightly") == "signal"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "result"),
+    [
+        (ValueError("bad"), 1, "exit-code"),
+        (SystemExit(3), 3, "exit-code"),
+        (SystemExit("a text"), 1, "exit-code"),
+        (SystemExit(-1), 255, "signal"),
+        (SystemExit(0), 0, "success"),
+        (SystemExit(), 0, "success"),
+        (KeyboardInterrupt(), 130, "signal"),
+    ],
+    ids=repr,
+)
+def test_an_exception_decides_the_result_and_goes_on(reporter, pushgateway, error, status, result):
+    with pytest.raises(type(error)), reporter.run():
+        raise error
+    assert pushgateway.values("nightly")["last_exit_code"] == status
+    assert pushgateway.result("nightly") == result
+
+
+def test_a_function_can_be_decorated(reporter, pushgateway):
+    @reporter.run()
+    def job():
+        return 42
+
+    assert job() == 42
+    assert pushgateway.result("nightly") == "success"
+
+
+def test_any_job_arrives_under_its_name_or_is_told(report, name, pushgateway, odd_name):
+    told = report(odd_name)
+    if (name, odd_name) == ("python_prometheus_client", ".."):
+        # The library sends it as a path, of which the gateway makes another one.
+        assert "the run of .. could not be reported: 30" in told
+    else:
+        assert told == ""
+        assert pushgateway.result(odd_name) == "success"
+
+
+@pytest.mark.parametrize("instance", ["größe 1", "a/b", "[::1]:80", ""])
+def test_any_instance_arrives_as_it_is_and_an_empty_one_is_none(report, pushgateway, instance):
+    assert report(instance=instance) == ""
+    assert pushgateway.result("nightly", instance) == "success"
+
+
+@pytest.mark.parametrize("owner", ['the "best" \\ team', "two\nlines", "größe", ""])
+def test_any_owner_arrives_as_it_is(report, pushgateway, owner):
+    report(owner=owner, kind="backup")
+    labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
+    assert labels["owner"] == owner
+    assert labels["kind"] == "backup"
+
+
+def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
+    run()
+    exposed = pushgateway.exposed()
+    assert complaints(exposed) == ""
+    for name, text in metrics.HELP.items():
+        told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
+        assert told in ([], [text])
+
+
+def test_a_dead_gateway_is_told_and_leaves_the_job_alone(run, dead_url, tmp_path):
+    done = run(url=dead_url)
+    assert done.returncode == 0
+    assert done.stderr.count("the run of nightly could not be reported") == 2
+    assert (tmp_path / "copy.sqlite").exists()
+
+
+def test_a_dead_gateway_leaves_a_failure_alone(example, dead_url):
+    with pytest.raises(ValueError, match="own"), example.Reporter(dead_url, "nightly").run():
+        raise ValueError("the job's own")
+
+
+def test_a_gateway_that_is_silent_is_told_after_the_time_out(example, monkeypatch, silent, report):
+    monkeypatch.setattr(example, "TIMEOUT", 0.05)
+    assert report(url=silent).count("timed out") == 2
+
+
+def test_a_gateway_that_is_elsewhere_is_told(report, redirect):
+    assert report(url=redirect).count("could not be reported: 302") == 2
+
+
+def test_a_report_that_is_refused_is_told_with_the_reason(report, pushgateway):
+    pushgateway.push("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
+    told = report()
+    assert "400 Bad Request" in told
+    assert "batch_job_info" in told
+
+
+@pytest.fixture
+def credentials(secure_gateway):
+    """Return what the secure gateway asks for, for a reporter."""
+    fields = ("url", "ca_file", "username", "password_file")
+    return {field: getattr(secure_gateway, field) for field in fields}
+
+
+def test_tls_and_a_password_come_from_files(run, name, secure_pushgateway, credentials):
+    url = credentials.pop("url")
+    options = [f"--{field.replace('_', '-')}={text}" for field, text in credentials.items()]
+    assert run(name, *options, url=url).stderr == ""
+    assert secure_pushgateway.result(name) == "success"
+
+
+def test_a_password_may_hold_any_character(report, credentials, tmp_path):
+    (tmp_path / "password").write_text("größe €\n")
+    assert report(**credentials).count("401 Unauthorized") == 2
+
+
+def test_a_certificate_of_nobody_known_is_refused(report, secure_pushgateway):
+    assert "CERTIFICATE_VERIFY_FAILED" in report(url=secure_pushgateway.url)
+
+
+def test_a_password_that_cannot_be_read_is_told(report, credentials):
+    told = report(**{**credentials, "password_file": "/no"})
+    assert told.count("No such file or directory: '/no'") == 2
