@@ -37,7 +37,7 @@ lint: .venv/ready ## Check style, types and Ansible's production profile
 	mypy
 	yamllint --strict .
 	ansible-lint --offline
-	for script in files/reporters/*.sh; do sh -n "$$script" || exit 1; done
+	for script in files/reporters/*.sh files/reporters/ci/*.sh compose/jobs/*.sh; do sh -n "$$script" || exit 1; done
 
 unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, filters, modules, alert rules
 	@python -m lab versions
