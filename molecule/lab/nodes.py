@@ -160,7 +160,11 @@ def inventory(
     variables: dict[str, Any] = {
         "daemon_release_url": MIRROR_URL,
         **repository,
-        **{f"{name}_version": found[0] for name, found in versions.items()},
+        **{
+            f"{name}_version": found[0]
+            for name, found in versions.items()
+            if name not in releases.UPSTREAM_TOOLS
+        },
         "lab_versions": dict(versions),
     }
     hostvars = {

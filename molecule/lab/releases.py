@@ -14,7 +14,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,12 @@ SHARE = CACHE / "share"
 INDEX = CACHE / "releases.json"
 UPSTREAM = "https://github.com/prometheus"
 UPSTREAM_SOURCE = "upstream's releases"
+DEBIAN_SOURCE = "Debian's packages of the same programs"
 
 # A second, older version of Pushgateway, for upgrades and rollbacks.
 UPSTREAM_PREVIOUS = {"pushgateway": ("1.11.2",)}
+# Programs that tests need and no role installs.
+UPSTREAM_TOOLS = {"node_exporter": "1.9.1"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,14 @@ DEBIAN_RELEASES = (
         ("prometheus-pushgateway",),
         {"pushgateway": "usr/bin/prometheus-pushgateway"},
     ),
+    DebianRelease(
+        "node_exporter",
+        "trixie",
+        ("prometheus-node-exporter",),
+        {"node_exporter": "usr/bin/prometheus-node-exporter"},
+    ),
 )
+PROGRAMS = tuple(dict.fromkeys(each.name for each in DEBIAN_RELEASES))
 
 # Debian's builds read templates and web pages from /usr/share, where upstream's carry them
 # inside. The lab mounts these into its nodes; the archives hold only the programs.
@@ -107,13 +117,30 @@ chown -R "$OWNER" /out
 
 
 def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
-    """Return the mirrored versions of each program, newest first; fill the mirror if needed."""
+    """Return the mirrored versions of each program, newest first; fill the mirror if needed.
+
+    A mirror from before a program was wanted gets that one from where it has the others.
+    """
     if not INDEX.exists():
         shutil.rmtree(MIRROR, ignore_errors=True)
         with step("Filling the release mirror"):
-            origin, found = _mirror_upstream() or _mirror_debian(client, image)
-        INDEX.write_text(json.dumps({"source": origin, "versions": found}, indent=2))
+            found = _mirror_upstream(PROGRAMS)
+            origin = UPSTREAM_SOURCE if found else DEBIAN_SOURCE
+            _write_index(origin, found or _mirror_debian(client, image, PROGRAMS))
+    missing = [name for name in PROGRAMS if name not in versions()]
+    if missing:
+        with step(f"Adding {', '.join(missing)} to the release mirror"):
+            found = _mirror_upstream(missing) if source() == UPSTREAM_SOURCE else None
+            added = found or _mirror_debian(client, image, missing)
+            _write_index(source(), versions() | added)
     return versions()
+
+
+def _write_index(origin: str, found: Mapping[str, list[str]]) -> None:
+    """Say what is in the mirror, at once for those who read it meanwhile."""
+    written = INDEX.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps({"source": origin, "versions": found}, indent=2))
+    written.replace(INDEX)
 
 
 def versions() -> dict[str, list[str]]:
@@ -194,14 +221,15 @@ def default_version(role: str) -> str:
     return str(defaults[f"{role}_version"])
 
 
-def _mirror_upstream() -> tuple[str, dict[str, list[str]]] | None:
+def _mirror_upstream(programs: Collection[str]) -> dict[str, list[str]] | None:
+    """Fetch upstream's archives of these programs; None when they cannot be fetched."""
     machine = os.uname().machine
     architecture = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine)
     if architecture is None:
         raise LabError(f"there are no releases for {machine}")
     versions = {
-        name: [default_version(name), *UPSTREAM_PREVIOUS.get(name, ())]
-        for name in ("prometheus", "alertmanager", "pushgateway")
+        name: [UPSTREAM_TOOLS.get(name) or default_version(name), *UPSTREAM_PREVIOUS.get(name, ())]
+        for name in programs
     }
     for name, wanted in versions.items():
         for version in wanted:
@@ -211,12 +239,13 @@ def _mirror_upstream() -> tuple[str, dict[str, list[str]]] | None:
                 _download(f"{UPSTREAM}/{sums}", MIRROR / sums)
                 _download(f"{UPSTREAM}/{path}", MIRROR / path)
             except requests.RequestException:
-                shutil.rmtree(MIRROR, ignore_errors=True)
+                for each in versions:
+                    shutil.rmtree(MIRROR / each, ignore_errors=True)
                 return None
             digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
             if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():
                 raise LabError(f"{UPSTREAM}/{path} has not the checksum that {sums} lists")
-    return UPSTREAM_SOURCE, versions
+    return versions
 
 
 def _download(url: str, target: Path) -> None:
@@ -239,26 +268,31 @@ def fetch_packages(
         raise LabError(f"fetching Debian packages failed:\n{error}") from error
 
 
-def _mirror_debian(client: docker.DockerClient, image: str) -> tuple[str, dict[str, list[str]]]:
+def _mirror_debian(
+    client: docker.DockerClient, image: str, programs: Collection[str]
+) -> dict[str, list[str]]:
+    """Repack these programs out of Debian's packages."""
+    wanted_releases = [each for each in DEBIAN_RELEASES if each.name in programs]
     versions: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         unpacked = Path(directory)
-        wanted = [(package, each.suite) for each in DEBIAN_RELEASES for package in each.packages]
-        wanted += [(package, DEBIAN_SHARED_SUITE) for package in DEBIAN_SHARED_PACKAGES]
+        wanted = [(package, each.suite) for each in wanted_releases for package in each.packages]
+        if any(each.suite == DEBIAN_SHARED_SUITE for each in wanted_releases):
+            wanted += [(package, DEBIAN_SHARED_SUITE) for package in DEBIAN_SHARED_PACKAGES]
         fetch_packages(client, image, wanted, unpacked)
         architecture = (unpacked / "architecture").read_text().strip()
-        for each in DEBIAN_RELEASES:
+        for each in wanted_releases:
             roots = [unpacked / each.suite / package for package in each.packages]
             version = debian_upstream_version((roots[0] / "VERSION").read_text())
-            programs = {
+            found = {
                 name: next(root / path for root in roots if (root / path).exists())
                 for name, path in each.programs.items()
             }
             archive = MIRROR / archive_path(each.name, version, architecture)
-            pack(archive, programs)
+            pack(archive, found)
             write_checksums(archive.parent)
             versions.setdefault(each.name, []).append(version)
         for folder in DEBIAN_SHARED_FOLDERS:
             for part in (unpacked / DEBIAN_SHARED_SUITE).glob(f"*/usr/share/{folder}"):
                 shutil.copytree(part, SHARE / folder, symlinks=True, dirs_exist_ok=True)
-    return "Debian's packages of the same programs", versions
+    return versions

@@ -85,6 +85,29 @@ def test_the_compose_plugin_is_version_2():
     assert version.lstrip("v").startswith("2.")
 
 
+def test_a_program_that_no_role_installs_is_no_variable_of_the_inventory():
+    versions = {name: ["1.0.0"] for name in releases.PROGRAMS}
+    variables = nodes.inventory(nodes.Lab("x", ()), versions, {})["lab"]["vars"]
+    found = {name for name in variables if name.endswith("_version")}
+    assert found == {"prometheus_version", "alertmanager_version", "pushgateway_version"}
+
+
+def test_a_mirror_that_lacks_a_new_program_gets_that_one_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(releases, "INDEX", tmp_path / "releases.json")
+    others = {name: ["1.0.0"] for name in releases.PROGRAMS if name != "node_exporter"}
+    releases._write_index(releases.DEBIAN_SOURCE, others)
+    asked = []
+
+    def mirror(client, image, programs):
+        asked.append(list(programs))
+        return {name: ["2.0.0"] for name in programs}
+
+    monkeypatch.setattr(releases, "_mirror_debian", mirror)
+    assert releases.ensure(None, "") == {**others, "node_exporter": ["2.0.0"]}
+    assert releases.ensure(None, "")["node_exporter"] == ["2.0.0"]
+    assert asked == [["node_exporter"]]
+
+
 def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():
     lab = nodes.Lab("x", (nodes.Node("a"),))
     repository = {"grafana_repository_url": "http://mirror:8000/grafana"}
