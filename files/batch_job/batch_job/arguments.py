@@ -23,6 +23,9 @@ cost, and until when the next success must arrive. It never harms the job: whate
 report, the job's streams, signals and exit status are its own. A report that cannot be delivered
 is kept and sent later.
 
+A gateway can also be a directory, as in file:///var/lib/prometheus/node-exporter: node_exporter's
+textfile collector exposes what is written there, for a scrape with honor_labels.
+
 Gateways and the host's declared jobs are read from /etc/batch-job, if there is such a directory.
 """
 EPILOG = """\
@@ -94,7 +97,7 @@ def all_verbs() -> Parser:
     common = Parser(add_help=False)
     where = common.add_argument_group("gateways")
     for option, metavar, text in (
-        ("gateway", "URL", "a Pushgateway; may be repeated, each gets the report"),
+        ("gateway", "URL", "a Pushgateway, or file:///DIR; may be repeated, each gets the report"),
         ("ca-file", "FILE", "the private CA that signed the gateway's certificate"),
         ("cert-file", "FILE", "client certificate"),
         ("key-file", "FILE", "its key"),

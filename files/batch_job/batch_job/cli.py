@@ -235,7 +235,7 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
 
     Raises ConfigError.
     """
-    from batch_job.config import ConfigError, Gateway, check_gateway, load
+    from batch_job.config import ConfigError, Gateway, check_gateway, is_directory, load
     from batch_job.reporter import Host
     from batch_job.spool import Spool
     from batch_job.state import State
@@ -245,7 +245,11 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
     gateways = config.gateways
     if urls:
         credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
-        gateways = tuple(Gateway(url, **credentials) for url in urls)
+        # Beside a Pushgateway, they are meant for that alone.
+        is_mixed = not all(map(is_directory, urls))
+        gateways = tuple(
+            Gateway(url, **({} if is_mixed and is_directory(url) else credentials)) for url in urls
+        )
         for gateway in gateways:
             try:
                 check_gateway(gateway)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from batch_job.schedule import Schedule
 from batch_job.values import MisuseError, duration, instance_name, job_name
@@ -25,7 +26,8 @@ class ConfigError(MisuseError):
 class Gateway(NamedTuple):
     """A Pushgateway and how to authenticate to it. Secrets are named by their files.
 
-    In `config.json`, they are named relative to it.
+    In `config.json`, they are named relative to it. A `file:` URL is a directory that node_exporter
+    reads, instead of a Pushgateway.
     """
 
     url: str
@@ -35,6 +37,11 @@ class Gateway(NamedTuple):
     username: str = ""
     password_file: str = ""
     token_file: str = ""
+
+    @property
+    def directory(self) -> str:
+        """The directory that it is; empty for a Pushgateway."""
+        return unquote(urlsplit(self.url).path) if is_directory(self.url) else ""
 
 
 class Job(NamedTuple):
@@ -86,8 +93,19 @@ def _gateway(directory: Path, found: dict[str, str]) -> Gateway:
     return Gateway(**{**found, **files})
 
 
+def is_directory(url: str) -> bool:
+    """Tell whether a gateway's URL is a directory's."""
+    return url.startswith("file:")
+
+
 def check_gateway(gateway: Gateway) -> None:
     """Raise ValueError unless a gateway can be asked as it is described."""
+    if is_directory(gateway.url):
+        if not re.fullmatch(r"file:///[^?#]+", gateway.url) or "\0" in gateway.directory:
+            raise ValueError(f"{gateway.url!r} is not a directory's URL such as file:///var/lib/x")
+        if any(gateway[1:]):
+            raise ValueError(f"{gateway.url} is a directory, which takes no credentials")
+        return
     url = urlsplit(gateway.url)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError(f"{gateway.url!r} is not a URL such as http://gateway:9091")

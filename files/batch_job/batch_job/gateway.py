@@ -1,4 +1,7 @@
-"""Talks to a Pushgateway through prometheus_client; the only module that knows the network."""
+"""Talks to a Pushgateway through prometheus_client; the only module that knows the network.
+
+What is a directory and no Pushgateway, it leaves to `textfile`.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,10 @@ class Group(NamedTuple):
 
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
+    if gateway.directory:
+        from batch_job import textfile
+
+        return textfile.push(gateway, group, families, replace)
     send = push_to_gateway if replace else pushadd_to_gateway
     send(
         gateway.url,
@@ -76,6 +83,10 @@ def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bo
 
 def delete(gateway: Gateway, group: Group) -> None:
     """Delete a group, if it is there. Raises GatewayError."""
+    if gateway.directory:
+        from batch_job import textfile
+
+        return textfile.delete(gateway, group)
     delete_from_gateway(
         gateway.url,
         job=group.job,
@@ -90,6 +101,10 @@ def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
 
     https://github.com/prometheus/pushgateway#query-api. Raises GatewayError.
     """
+    if gateway.directory:
+        from batch_job import textfile
+
+        return textfile.groups(gateway)
     content = _open(gateway, gateway.url.rstrip("/") + "/api/v1/metrics", "GET", {}, None, TIMEOUT)
     try:
         found = json.loads(content)["data"]

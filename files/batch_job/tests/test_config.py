@@ -71,6 +71,7 @@ def test_a_configuration_that_is_no_text_is_refused_by_its_path(tmp_path):
         Gateway("https://one:9091/below", cert_file="c", key_file="k"),
         Gateway("http://one", username="u", password_file="p"),
         Gateway("http://one", token_file="t"),
+        Gateway("file:///var/lib/prometheus/node-exporter"),
     ],
 )
 def test_a_gateway_needs_only_a_url(gateway):
@@ -90,12 +91,28 @@ def test_a_gateway_needs_only_a_url(gateway):
         (Gateway("http://one", username="u"), "needs both, username and password_file"),
         (Gateway("http://one", password_file="p"), "needs both, username and password_file"),
         (Gateway("http://one", "", "", "", "u", "p", "t"), "not both"),
+        (Gateway("file:x"), "is not a directory's URL"),
+        (Gateway("file://x"), "is not a directory's URL"),
+        (Gateway("file://host/x"), "is not a directory's URL"),
+        (Gateway("file:///"), "is not a directory's URL"),
+        (Gateway("file:///x?y"), "is not a directory's URL"),
+        (Gateway("file:///x%00"), "is not a directory's URL"),
+        (Gateway("file:///x", token_file="t"), "takes no credentials"),
+        (Gateway("file:///x", ca_file="c"), "takes no credentials"),
     ],
 )
 def test_a_gateway_that_cannot_be_asked_is_refused(gateway, reason):
     with pytest.raises(ValueError, match=reason) as refusal:
         check_gateway(gateway)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "directory"),
+    [("file:///a%20b/c", "/a b/c"), ("file:///a/b/", "/a/b/"), ("http://one/below", "")],
+)
+def test_a_file_url_is_a_directory(url, directory):
+    assert Gateway(url).directory == directory
 
 
 def test_a_declaration_is_read_with_its_durations(write):

@@ -1,0 +1,214 @@
+"""Keeps groups as files for node_exporter's textfile collector, where no Pushgateway is needed.
+
+https://github.com/prometheus/node_exporter#textfile-collector. What a Pushgateway would do to a
+group is done to its file, so that a scrape with `honor_labels` finds the same series.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from prometheus_client.metrics_core import Metric
+
+from batch_job import metrics
+from batch_job.config import Gateway
+from batch_job.gateway import TIMEOUT, GatewayError, Group, RejectedError
+
+# node_exporter reads the files of this suffix.
+SUFFIX = ".prom"
+# When two files differ in the help text of a metric, node_exporter exposes it from one of them
+# only. So all have the same, in all versions of this program.
+HELP = "Reported by batch-job."
+PUSH_TIME = "push_time_seconds"
+# node_exporter's own metrics; of two that differ it exposes either.
+RESERVED = ("go_", "node_", "process_", "promhttp_")
+COMMENT = re.compile(r"^# (HELP|TYPE) (\S+) (.*)$", re.MULTILINE)
+
+
+def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
+    """Replace a group by the families, or add them to it. Raises GatewayError."""
+    pushed = [family for family in families if family.samples]
+    whole = [_labelled(family, group) for family in [*pushed, _push_time()]]
+    own = {family.name for family in pushed} - {each.name for each in metrics.without_own(pushed)}
+    name = _file_name(group)
+    with _locked(gateway) as directory:
+        before = _read(directory, name)
+        if own:
+            text = metrics.render(family for family in whole if family.name in own)
+            _check_own(gateway, directory, name, text)
+        if not replace:
+            whole = metrics.merge(_parse(before), whole)
+        _write(directory, name, metrics.render(whole))
+
+
+def delete(gateway: Gateway, group: Group) -> None:
+    """Delete a group, if it is there. Raises GatewayError."""
+    with _locked(gateway) as directory, suppress(FileNotFoundError):
+        os.unlink(_file_name(group), dir_fd=directory)
+
+
+def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
+    """Return all groups and their metrics, in the shape of Pushgateway's API.
+
+    Raises GatewayError.
+    """
+    found = {}
+    with _opened(gateway) as directory:
+        for _name, text in _files(directory, metrics.PREFIX):
+            families = _parse(text)
+            for family in families:
+                if family.name == PUSH_TIME and family.samples:
+                    labels = family.samples[0].labels
+                    group = Group(labels.get("job", ""), labels.get("instance", ""))
+                    found[group] = {each.name: _told(each) for each in families}
+    return found
+
+
+def _told(family: Metric) -> dict[str, Any]:
+    """Return a family as Pushgateway's API tells it."""
+    return {
+        "metrics": [
+            {"labels": sample.labels, "value": str(sample.value)} for sample in family.samples
+        ]
+    }
+
+
+def _push_time() -> Metric:
+    """Return what Pushgateway adds to each group; alert rules read it."""
+    family = Metric(PUSH_TIME, HELP, "gauge")
+    family.add_sample(PUSH_TIME, {}, time.time())
+    return family
+
+
+def _labelled(family: Metric, group: Group) -> Metric:
+    """Return a family with the group's labels."""
+    labelled = Metric(family.name, HELP, family.type)
+    for sample in family.samples:
+        # Without an empty one, a scrape would add the instance of node_exporter.
+        labels = {**sample.labels, "job": group.job, "instance": group.instance}
+        labelled.add_sample(sample.name, labels, sample.value)
+    return labelled
+
+
+def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
+    """Raise RejectedError when node_exporter would not expose all metrics of a text."""
+    own = _comments(text)
+    for other, content in _files(directory):
+        if other == name:
+            continue
+        for metric, comments in _comments(content).items():
+            if own.get(metric, comments) != comments:
+                raise RejectedError(
+                    f"{gateway.url} has a {metric} of another type or help text in {other}"
+                )
+    for metric in own:
+        if metric.startswith(RESERVED):
+            raise RejectedError(f"{gateway.url} is node_exporter's, which has its own {metric}")
+
+
+def _comments(text: str) -> dict[str, dict[str, str]]:
+    """Return type and help text of each metric in a text."""
+    found: dict[str, dict[str, str]] = {}
+    for word, metric, said in COMMENT.findall(text):
+        found.setdefault(metric, {})[word] = said
+    return found
+
+
+def _parse(text: str) -> list[Metric]:
+    """Return the families of a file; none of one that is damaged."""
+    try:
+        return metrics.parse(text)
+    except (ValueError, LookupError):
+        return []
+
+
+def _file_name(group: Group) -> str:
+    """Return the name of a group's file; neither job nor instance has an `@`."""
+    key = f"{group.job}@{group.instance}"
+    if len(key) > 200:
+        key = f"@{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"{metrics.PREFIX}{key}{SUFFIX}"
+
+
+@contextmanager
+def _opened(gateway: Gateway) -> Iterator[int]:
+    """Open the directory. Raises GatewayError, also for what fails in it meanwhile."""
+    try:
+        directory = os.open(gateway.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise GatewayError(f"{gateway.url} cannot be opened: {error.strerror}") from error
+    try:
+        yield directory
+    except OSError as error:
+        raise GatewayError(f"{gateway.url} cannot be used: {error.strerror}") from error
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _locked(gateway: Gateway) -> Iterator[int]:
+    """Open the directory as its only writer. Raises GatewayError, also after some seconds."""
+    limit = time.monotonic() + TIMEOUT
+    with _opened(gateway) as directory:
+        while True:
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    raise GatewayError(f"{gateway.url} is locked by somebody else") from None
+                time.sleep(0.01)
+        yield directory
+
+
+def _files(directory: int, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and text of each file that node_exporter reads, but for what cannot be read."""
+    for name in sorted(os.listdir(directory)):
+        if name.startswith(prefix) and name.endswith(SUFFIX):
+            with suppress(OSError):
+                yield name, _read(directory, name)
+
+
+def _read(directory: int, name: str) -> str:
+    """Return the text of a file, nothing when there is none. Raises OSError for no plain file."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(name, flags, dir_fd=directory)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise OSError(error.errno, f"{name}: {error.strerror}") from error
+    with open(handle, encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, f"{name}: not a plain file")
+        return file.read()
+
+
+def _write(directory: int, name: str, text: str) -> None:
+    """Write a file that everybody may read, as a whole or not at all. Raises OSError."""
+    temporary = f".{name}.new"
+    try:
+        # One of a reporter that was killed is in the way.
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o644, dir_fd=directory), "wb") as file:
+            # Whatever the umask says: node_exporter is another user.
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
+        raise

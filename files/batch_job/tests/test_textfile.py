@@ -1,0 +1,394 @@
+"""Groups as files, as a real node_exporter exposes them and a real Prometheus judges them."""
+
+import errno
+import fcntl
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from batch_job import gateway, metrics, textfile
+from batch_job.config import Gateway
+from batch_job.gateway import GatewayError, Group, RejectedError
+from lab import REPOSITORY, prometheus
+from lab.node_exporter import NodeExporter
+from lab.pushgateway import INSTANCE, free_port
+
+GROUP = Group("nightly", INSTANCE)
+ENDED_WELL = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
+
+
+@pytest.fixture(scope="session")
+def shared_exporter(tmp_path_factory):
+    running = NodeExporter(tmp_path_factory.mktemp("textfiles"), free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def exporter(shared_exporter):
+    shared_exporter.wipe()
+    before = shared_exporter.errors()
+    yield shared_exporter
+    assert shared_exporter.errors() == before
+
+
+@pytest.fixture
+def to(exporter):
+    return Gateway(exporter.gateway)
+
+
+@pytest.fixture
+def host(node, exporter):
+    """Return a node that reports to the directory alone."""
+    node.configure(exporter.gateway)
+    return node
+
+
+def families(text):
+    return metrics.check_own(text).families
+
+
+def push(to, text="x 1\n", group=GROUP, replace=False):
+    gateway.push(to, group, families(text), replace)
+
+
+def test_a_failure_keeps_the_last_success(host, exporter):
+    assert host.run("true").stderr == ""
+    before = exporter.values("nightly")
+    assert host.run("sh", "-c", "exit 3").returncode == 3
+    found = exporter.values("nightly")
+    assert (found["last_exit_code"], exporter.result("nightly")) == (3, "exit-code")
+    for name in ("last_success_timestamp_seconds", "deadline_timestamp_seconds"):
+        assert found[name] == before[name]
+
+
+def test_start_and_finish_report_the_run_of_a_unit(host, exporter):
+    host.declare("nightly", max_age="1h")
+    assert host("start", "--job", "nightly").stderr == ""
+    assert "last_start_timestamp_seconds" in exporter.values("nightly")
+    assert host("finish", "--job", "nightly", **ENDED_WELL).stderr == ""
+    assert exporter.values("nightly")["last_exit_code"] == 0
+
+
+def test_a_job_is_registered_once(host, exporter, systemd):
+    host.declare("nightly", on_calendar="daily")
+    assert host("register", "--all").stdout.startswith(f"nightly: registered at {exporter.gateway}")
+    assert "deadline_timestamp_seconds" in exporter.values("nightly")
+    assert host("register", "--all").stdout == "nothing changed\n"
+
+
+def test_many_jobs_are_registered_at_once(host, exporter):
+    for number in range(30):
+        host.declare(f"job{number}", max_age="1h")
+    assert len(host("register", "--all").stdout.splitlines()) == 30
+    assert all(exporter.samples(f"job{number}") for number in range(30))
+
+
+def test_a_dry_run_writes_nothing(host, exporter):
+    host.declare("nightly", max_age="1h")
+    assert "nightly: registered" in host("register", "--all", "--dry-run").stdout
+    assert list(exporter.directory.iterdir()) == []
+
+
+def test_a_deleted_job_leaves_nothing_and_no_other_is_touched(host, exporter):
+    host.run("true")
+    host.run("true", job="other")
+    assert host("delete", "--job", "nightly").returncode == 0
+    assert exporter.samples("nightly") == []
+    assert exporter.result("other") == "success"
+    assert len(list(exporter.directory.iterdir())) == 1
+
+
+def test_deleting_what_is_not_there_is_no_error(to):
+    gateway.delete(to, GROUP)
+
+
+def test_a_directory_that_is_missing_costs_the_job_nothing_and_gets_its_report_later(
+    host, exporter
+):
+    missing = exporter.directory / "later"
+    host.configure(f"file://{missing}")
+    done = host.run("sh", "-c", "echo out; exit 3")
+    assert (done.returncode, done.stdout) == (3, "out\n")
+    assert f"file://{missing} cannot be opened: No such file or directory" in done.stderr
+    assert not missing.exists()
+    missing.mkdir()
+    assert host("flush").stdout == "1 kept reports delivered, 0 wait\n"
+    [(_name, text)] = [(path.name, path.read_text()) for path in missing.iterdir()]
+    assert 'batch_job_last_exit_code{instance="node1",job="nightly"} 3.0' in text
+    for path in (*missing.iterdir(), missing):
+        path.unlink() if path.is_file() else path.rmdir()
+
+
+def test_a_directory_that_may_not_be_written_gets_its_report_later(host, exporter, unprivileged):
+    exporter.directory.chmod(0o555)
+    done = host("run", "--job", "nightly", "--", "true", prefix=unprivileged)
+    exporter.directory.chmod(0o755)
+    assert done.returncode == 0
+    assert "Permission denied; the report is kept" in done.stderr
+    assert host("flush").returncode == 0
+    assert exporter.result("nightly") == "success"
+
+
+def test_a_full_disk_leaves_what_was_there(to, exporter, monkeypatch):
+    push(to)
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(GatewayError, match="No space left on device"):
+        push(to, "x 2\n")
+    assert exporter.values("nightly")["x"] == 1
+    assert len(list(exporter.directory.iterdir())) == 1
+
+
+def test_a_jobs_own_metrics_arrive_whatever_their_labels_hold(host, exporter):
+    line = r'x{a="back\\slash \"quoted\" {},=",b="new\nline",c="Grün"} 7'
+    host.run("sh", "-c", f"cat > $BATCH_JOB_METRICS <<'END'\n{line}\nEND\n")
+    [found] = [sample for sample in exporter.samples("nightly") if sample.name == "x"]
+    assert found.labels == {
+        "a": 'back\\slash "quoted" {},=',
+        "b": "new\nline",
+        "c": "Grün",
+        "job": "nightly",
+        "instance": INSTANCE,
+    }
+    host.run("false")
+    assert exporter.values("nightly")["x"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("# TYPE x_total counter\nx_total 7\n", "x_total"),
+        ("# TYPE x counter\nx 7\n", "x"),
+        (
+            '# TYPE x histogram\nx_bucket{le="1"} 7\nx_bucket{le="+Inf"} 7\nx_sum 1\nx_count 7\n',
+            "x_count",
+        ),
+        ('# TYPE x summary\nx{quantile="0.5"} 1\nx_sum 1\nx_count 7\n', "x_count"),
+    ],
+)
+def test_every_type_is_exposed_also_after_something_is_added(to, exporter, text, name):
+    push(to, text)
+    push(to, "y 1\n")
+    assert exporter.values("nightly")[name] == 7
+
+
+def test_a_push_that_replaces_leaves_nothing_of_before(to, exporter):
+    push(to, "x 1\ny 1\n")
+    push(to, "x 2\n", replace=True)
+    found = exporter.values("nightly")
+    assert found["x"] == 2
+    assert "y" not in found
+
+
+def test_a_push_that_adds_replaces_whole_families(to, exporter):
+    push(to, 'x{a="1"} 1\nx{a="2"} 1\ny 1\n')
+    push(to, 'x{a="1"} 2\n')
+    assert [each.labels["a"] for each in exporter.samples("nightly") if each.name == "x"] == ["1"]
+    assert exporter.values("nightly")["y"] == 1
+
+
+def test_the_time_of_the_push_is_told_as_a_pushgateway_does(to, exporter):
+    push(to)
+    assert exporter.values("nightly")["push_time_seconds"] == pytest.approx(time.time(), abs=5)
+
+
+@pytest.mark.parametrize("job", ["a.b:c", "x" * 200])
+@pytest.mark.parametrize("instance", ["", "[::1]", "node1:80", "y" * 250])
+def test_any_name_is_a_group_of_its_own(to, exporter, job, instance):
+    push(to, "x 2\n", Group(job, "other"))
+    push(to, group=Group(job, instance))
+    assert exporter.values(job, instance)["x"] == 1
+    assert exporter.values(job, "other")["x"] == 2
+    assert set(gateway.groups(to)) == {Group(job, instance), Group(job, "other")}
+
+
+def test_files_of_others_are_no_groups(to, exporter):
+    push(to)
+    (exporter.directory / "batch_job_theirs.prom").write_text('x{job="a"} 1\n')
+    (exporter.directory / "other.prom").write_text('push_time_seconds{job="a"} 1\n')
+    (exporter.directory / "batch_job_link.prom").symlink_to(exporter.directory / "other.prom")
+    assert set(gateway.groups(to)) == {GROUP}
+    exporter.wipe()
+
+
+def test_everybody_may_read_what_a_careful_user_reports(to, exporter):
+    before = os.umask(0o077)
+    push(to)
+    os.umask(before)
+    [path] = exporter.directory.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture
+def odd(exporter, tmp_path, request):
+    """Return something that is no plain file and has the name of a group's."""
+    path = exporter.directory / textfile._file_name(GROUP)
+    target = tmp_path / "target"
+    target.write_text("mine\n")
+    if request.param == "link":
+        path.symlink_to(target)
+    elif request.param == "dangling":
+        path.symlink_to(tmp_path / "missing")
+    else:
+        os.mkfifo(path)
+    yield path
+    path.unlink()
+    assert target.read_text() == "mine\n"
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+@pytest.mark.parametrize("odd", ["link", "dangling", "pipe"], indirect=True)
+def test_what_is_no_plain_file_is_neither_followed_nor_replaced(to, odd, replace):
+    before = odd.lstat()
+    with pytest.raises(GatewayError, match=r"batch_job_nightly@node1\.prom"):
+        push(to, replace=replace)
+    assert odd.lstat().st_ino == before.st_ino
+
+
+def test_a_planted_temporary_file_is_not_followed(to, exporter, tmp_path):
+    (exporter.directory / f".{textfile._file_name(GROUP)}.new").symlink_to(tmp_path / "target")
+    push(to)
+    assert exporter.values("nightly")["x"] == 1
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_damaged_file_is_made_anew(to, exporter):
+    (exporter.directory / textfile._file_name(GROUP)).write_text('x{job="nightly\n')
+    assert gateway.groups(to) == {}
+    push(to)
+    assert exporter.values("nightly")["x"] == 1
+
+
+def test_reports_of_a_group_at_the_same_time_are_all_there(to, exporter):
+    threads = [threading.Thread(target=push, args=(to, f"x{number} 1\n")) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f"x{number}" for number in range(16)} <= set(exporter.values("nightly"))
+
+
+def test_a_lock_that_somebody_else_holds_is_waited_for_and_not_for_ever(to, exporter, monkeypatch):
+    monkeypatch.setattr(textfile, "TIMEOUT", 0.1)
+    held = os.open(exporter.directory, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(GatewayError, match="locked by somebody else"):
+        push(to)
+    os.close(held)
+    push(to)
+    assert exporter.values("nightly")["x"] == 1
+
+
+def test_two_jobs_may_have_the_same_metric_with_other_help_texts(to, exporter):
+    push(to, "# HELP x one\n# TYPE x gauge\nx 1\n")
+    push(to, "# HELP x another\n# TYPE x gauge\nx 2\n", Group("other", INSTANCE))
+    assert [exporter.values(job)["x"] for job in ("nightly", "other")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("theirs.prom", "# TYPE x counter\nx 1\n"),
+        ("theirs.prom", "# TYPE x gauge\nx 1\n"),
+        ("theirs.prom", "# HELP x Theirs.\n# TYPE x gauge\nx 1\n"),
+    ],
+)
+def test_a_metric_that_would_not_be_exposed_is_rejected(to, exporter, name, text):
+    (exporter.directory / name).write_text(text)
+    with pytest.raises(RejectedError, match=r"a x of another type or help text in theirs\.prom"):
+        push(to, "# TYPE x gauge\nx 1\n")
+    assert not exporter.samples("nightly")
+
+
+def test_node_exporters_own_metrics_are_rejected(to, exporter):
+    with pytest.raises(RejectedError, match="has its own process_open_fds"):
+        push(to, "process_open_fds 1\n")
+
+
+def test_rejected_metrics_do_not_cost_the_run_its_report(host, exporter):
+    (exporter.directory / "theirs.prom").write_text("# TYPE x counter\nx 1\n")
+    done = host.run("sh", "-c", "echo 'x 1' > $BATCH_JOB_METRICS")
+    assert "in theirs.prom; the job's own metrics are left out" in done.stderr
+    assert exporter.result("nightly") == "success"
+    assert "x" not in exporter.values("nightly")
+
+
+def test_a_directory_and_a_pushgateway_both_get_the_report(node, exporter, pushgateway):
+    urls = f"{exporter.gateway} {pushgateway.url}"
+    assert node.run("true").stderr == ""
+    assert node("run", "--job", "nightly", "--", "false", BATCH_JOB_GATEWAY=urls).stderr == ""
+    assert exporter.result("nightly") == pushgateway.result("nightly") == "exit-code"
+
+
+def test_credentials_are_for_the_pushgateway_beside_a_directory(
+    node, exporter, secure_gateway, secure_pushgateway
+):
+    words = ("--gateway", exporter.gateway, "--gateway", secure_gateway.url)
+    words += ("--ca-file", secure_gateway.ca_file, "--username", secure_gateway.username)
+    words += ("--password-file", secure_gateway.password_file)
+    assert node("push", "--job", "nightly", *words, stdin="x 1").stderr == ""
+    assert exporter.values("nightly")["x"] == 1
+    assert secure_pushgateway.values("nightly")["x"] == 1
+
+
+def test_credentials_for_a_directory_alone_are_refused(node, exporter):
+    words = ("--gateway", exporter.gateway, "--token-file", "/dev/null")
+    done = node("push", "--job", "nightly", *words, stdin="x 1")
+    assert done.returncode == 78
+    assert "is a directory, which takes no credentials" in done.stderr
+    assert exporter.samples("nightly") == []
+
+
+@pytest.fixture
+def watching(exporter, tmp_path):
+    """Run a Prometheus that scrapes node_exporter as the role's documentation says."""
+    content = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [f"{REPOSITORY}/files/rules/*.rules.yml"],
+        "scrape_configs": [
+            {
+                "job_name": "node",
+                "honor_labels": True,
+                "static_configs": [{"targets": [exporter.target]}],
+            }
+        ],
+    }
+    # JSON is YAML.
+    (tmp_path / "prometheus.yml").write_text(json.dumps(content))
+    with prometheus.running(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def series(watching):
+    """Return a function from a query to `job`, `instance` and value of each series."""
+
+    def series(query):
+        found = watching.answer("/api/v1/query", query=query).json()["data"]["result"]
+        return {
+            (each["metric"]["job"], each["metric"].get("instance"), float(each["value"][1]))
+            for each in found
+        }
+
+    return series
+
+
+def test_the_alert_rules_judge_the_jobs_of_a_directory(host, series, eventually):
+    firing = 'ALERTS{alertname="BatchJobFailed", alertstate="firing"}'
+    host.run("true", job="one")
+    host.run("false", job="two")
+    host("run", "--job", "pipeline", "--instance", "", "--", "false")
+    eventually(lambda: series(firing) == {("two", INSTANCE, 1), ("pipeline", None, 1)})
+    states = {("one", INSTANCE, 0), ("two", INSTANCE, 8), ("pipeline", None, 8)}
+    eventually(lambda: series("batch_job:state") == states)
+    host.run("false", job="one")
+    host.run("true", job="two")
+    eventually(lambda: series(firing) == {("one", INSTANCE, 1), ("pipeline", None, 1)})
