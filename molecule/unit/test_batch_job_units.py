@@ -10,11 +10,13 @@ from ansible.errors import AnsibleFilterError
 from reporter_sources import sources
 from units import (
     declaration_files,
+    directories,
     enabled_jobs,
     env_command,
     marked_files,
     systemd_command,
     unit_options,
+    with_defaults,
 )
 
 
@@ -64,6 +66,18 @@ def test_options_become_lines_and_a_list_repeats_its_option():
 def test_an_option_cannot_become_another_line(options):
     with pytest.raises(AnsibleFilterError):
         unit_options(options)
+
+
+GATEWAYS = [{"url": "https://one"}, {"url": "file:///a%20b/50%25"}, {"url": "http://file:1"}]
+
+
+def test_a_unit_may_write_to_the_directories_among_the_gateways():
+    assert directories(GATEWAYS) == ['"-/a b/50%%"']
+
+
+def test_a_directory_is_given_no_credentials():
+    found = with_defaults([*GATEWAYS, {"url": "http://x", "ca_file": "its"}], {"ca_file": "ca"})
+    assert [each.get("ca_file") for each in found] == ["ca", None, "ca", "its"]
 
 
 def test_a_marked_text_is_split_into_its_files():

@@ -260,6 +260,16 @@ def test_a_planted_temporary_file_is_not_followed(to, exporter, tmp_path):
     assert not (tmp_path / "target").exists()
 
 
+def test_a_temporary_file_planted_at_the_last_moment_is_not_followed(
+    to, exporter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "unlink", lambda *_words, **_options: None)
+    (exporter.directory / f".{textfile._file_name(GROUP)}.new").symlink_to(tmp_path / "target")
+    with pytest.raises(GatewayError, match="File exists"):
+        push(to)
+    assert not (tmp_path / "target").exists()
+
+
 def test_a_damaged_file_is_made_anew(to, exporter):
     (exporter.directory / textfile._file_name(GROUP)).write_text('x{job="nightly\n')
     assert gateway.groups(to) == {}

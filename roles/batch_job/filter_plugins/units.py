@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -73,6 +74,27 @@ def unit_options(options: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def directories(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return those of the gateways that are directories, for a unit that may write there.
+
+    One that is missing does not keep the unit from starting.
+    """
+    paths = [unquote(urlsplit(each["url"]).path) for each in gateways if is_directory(each)]
+    return [systemd_quoted(f"-{path}") for path in paths]
+
+
+def with_defaults(
+    gateways: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the gateways with what they have in common: credentials, which no directory takes."""
+    return [dict(each) if is_directory(each) else {**defaults, **each} for each in gateways]
+
+
+def is_directory(gateway: Mapping[str, Any]) -> bool:
+    """Tell whether a gateway is a directory of node_exporter's, as the reporter tells it."""
+    return str(gateway["url"]).startswith("file:")
+
+
 def marked_files(text: str) -> dict[str, str]:
     """Return the files in a text in which a line `=====> NAME` begins each of them."""
     parts = MARK.split(text)
@@ -100,9 +122,11 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "declaration_files": declaration_files,
+            "directories": directories,
             "enabled_jobs": enabled_jobs,
             "env_command": env_command,
             "marked_files": marked_files,
             "systemd_command": systemd_command,
             "unit_options": unit_options,
+            "with_defaults": with_defaults,
         }
