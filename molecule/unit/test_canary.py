@@ -5,7 +5,14 @@ That they come through real services is shown by the scenario `alerts`.
 
 import pytest
 
-from canary import broken_hops, canary_hops, firing_canaries, hop_table, pushed_canaries
+from canary import (
+    broken_hops,
+    canary_gateways,
+    canary_hops,
+    firing_canaries,
+    hop_table,
+    pushed_canaries,
+)
 from canary_accepted import accepted, seconds
 from canary_evaluated import is_complete, look
 
@@ -17,7 +24,7 @@ SENT = {
 SEEN = {
     "__canary_evaluation": {
         "canaries": {"web-1": {"scraped": {"push-1": 103.0}, "firing": 105.0}},
-        "pushgateways": ["push-1"],
+        "pushgateways": {"web-1": ["push-1"]},
         "error": "",
     }
 }
@@ -116,9 +123,28 @@ def test_a_broken_hop_is_the_last_one_and_named(changed, sentence):
 
 
 def test_a_gateway_that_is_not_scraped_is_named_though_the_canary_comes_through_another():
-    found = hops(seen=evaluation(pushgateways=["push-1", "push-2"]))
+    found = hops(seen=evaluation(pushgateways={"web-1": ["push-1", "push-2"]}))
     assert broken_hops(found) == ["web-1, scraped, metrics-1: it does not come from push-2"]
     assert found[-1][1] == "delivered"
+
+
+def test_a_canary_that_node_exporter_does_not_expose_is_told():
+    found = hops(seen=evaluation(pushgateways={"web-1": ["", "push-1"]}))
+    assert broken_hops(found) == ["web-1, scraped, metrics-1: it does not come from node_exporter"]
+
+
+@pytest.mark.parametrize(
+    ("urls", "gateways"),
+    [
+        (["http://push-1:9091"], ["push-1"]),
+        (["file:///files"], [""]),
+        (["file:///files", "http://push-1:9091"], ["", "push-1"]),
+        ([], ["push-1"]),
+    ],
+)
+def test_a_canary_comes_by_the_gateways_of_its_host(urls, gateways):
+    variables = {"batch_job_instance": "a", "batch_job_gateways": [{"url": url} for url in urls]}
+    assert canary_gateways(["web-1"], {"web-1": variables}, ["push-1:9091"]) == {"a": gateways}
 
 
 def test_a_canary_that_nobody_may_receive_ends_in_alertmanager():
@@ -155,8 +181,9 @@ def test_an_older_canary_and_its_alert_are_not_taken_for_the_new_one():
     }
     state = look(lambda expression: answers[expression[:6]], {"web-1": 100.0})
     assert state == {"web-1": {"scraped": {"push-1": 103.0}, "firing": 104.0}}
-    assert is_complete(state, {"push-1"})
-    assert not is_complete(state, {"push-1", "push-2"})
+    assert is_complete(state, {"web-1": ["push-1"]})
+    assert not is_complete(state, {"web-1": ["push-1", "push-2"]})
+    assert is_complete(state, {})
 
 
 def test_an_alert_is_accepted_once_it_was_updated_however_long_it_stands():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,24 @@ def pushed_canaries(senders: Hosts, hostvars: Variables) -> dict[str, str]:
         for host in senders
         if _asked(hostvars[host]) and not _push_error(hostvars[host])
     }
+
+
+def canary_gateways(
+    senders: Hosts, hostvars: Variables, targets: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return by which gateways each canary comes: those of `targets`, by their label, or none.
+
+    A directory of node_exporter's has the empty label.
+    """
+    found = {}
+    for host in senders:
+        urls = [str(each["url"]) for each in hostvars[host].get("batch_job_gateways", ())]
+        are_directories = [url.startswith("file:") for url in urls]
+        labels = [""] if any(are_directories) else []
+        if not urls or not all(are_directories):
+            labels += [re.sub(":[0-9]+$", "", target) for target in targets]
+        found[_instance(hostvars[host], host)] = labels
+    return found
 
 
 def firing_canaries(prometheus: Hosts, hostvars: Variables) -> dict[str, float]:
@@ -136,9 +155,9 @@ def _watch(instance: str, host: str, variables: Mapping[str, Any], stamp: float)
     result = variables.get("__canary_evaluation", {})
     state = _evaluated(variables).get(instance, {})
     times = state.get("scraped", {})
-    missing = sorted(set(result.get("pushgateways", [])) - set(times))
+    missing = sorted(set(result.get("pushgateways", {}).get(instance, [])) - set(times))
     if not times or missing:
-        gateways = ", ".join(missing) or "any gateway"
+        gateways = ", ".join(each or "node_exporter" for each in missing) or "any gateway"
         reason = result.get("error") or result.get("msg") or f"it does not come from {gateways}"
         return [Hop(instance, "scraped", host, None, reason)]
     scraped = Hop(instance, "scraped", host, max(times.values()) - stamp)
@@ -203,6 +222,7 @@ class FilterModule:
         return {
             "broken_hops": broken_hops,
             "canary_hops": canary_hops,
+            "canary_gateways": canary_gateways,
             "firing_canaries": firing_canaries,
             "hop_table": hop_table,
             "pushed_canaries": pushed_canaries,

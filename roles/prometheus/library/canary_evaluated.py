@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: canary_evaluated
 short_description: Wait until Prometheus has scraped canaries and raised their alerts
 description:
-  - Asks Prometheus' API until it has each canary from each Pushgateway and C(BatchJobCanary)
+  - Asks Prometheus' API until it has each canary from each of its gateways and C(BatchJobCanary)
     fires for it, or until time is up. It never fails because a canary did not come; it tells.
 options:
   url:
@@ -20,9 +20,10 @@ options:
     type: dict
     required: true
   pushgateways:
-    description: Values of the label C(pushgateway) under which each canary must arrive.
-    type: list
-    elements: str
+    description: >-
+      Values of the label C(pushgateway) under which each canary must arrive, by C(instance); an
+      empty one for a directory of node_exporter's.
+    type: dict
     required: true
   timeout_seconds:
     description: How long to wait.
@@ -37,7 +38,7 @@ EXAMPLES = r"""
   canary_evaluated:
     url: http://localhost:9090
     canaries: {files.example.org: 1795400000.123}
-    pushgateways: [push.example.org]
+    pushgateways: {files.example.org: [push.example.org]}
     timeout_seconds: 60
 """
 
@@ -50,8 +51,7 @@ canaries:
   returned: always
 pushgateways:
   description: Where each canary must come from, as given.
-  type: list
-  elements: str
+  type: dict
   returned: always
 error:
   description: Why Prometheus could not be asked; empty when it could.
@@ -119,9 +119,12 @@ def look(query: Query, canaries: dict[str, float]) -> dict[str, dict[str, Any]]:
     }
 
 
-def is_complete(state: dict[str, dict[str, Any]], pushgateways: set[str]) -> bool:
-    """Tell whether every canary came from every gateway and raised its alert."""
-    return all(pushgateways <= set(each["scraped"]) and "firing" in each for each in state.values())
+def is_complete(state: dict[str, dict[str, Any]], pushgateways: dict[str, list[str]]) -> bool:
+    """Tell whether every canary came from every gateway of its own and raised its alert."""
+    return all(
+        set(pushgateways.get(instance, ())) <= set(each["scraped"]) and "firing" in each
+        for instance, each in state.items()
+    )
 
 
 def main() -> None:
@@ -131,7 +134,7 @@ def main() -> None:
         | {
             "url": {"type": "str", "required": True},
             "canaries": {"type": "dict", "required": True},
-            "pushgateways": {"type": "list", "elements": "str", "required": True},
+            "pushgateways": {"type": "dict", "required": True},
             "timeout_seconds": {"type": "int", "required": True},
         },
         supports_check_mode=True,
@@ -154,8 +157,8 @@ def main() -> None:
             state, error = look(query, canaries), ""
         except OSError as failure:
             error = str(failure)
-        if is_complete(state, set(module.params["pushgateways"])) or time.monotonic() > limit:
-            gateways = sorted(module.params["pushgateways"])
+        gateways = module.params["pushgateways"]
+        if is_complete(state, gateways) or time.monotonic() > limit:
             module.exit_json(canaries=state, pushgateways=gateways, error=error)
         time.sleep(0.5)
 
