@@ -133,6 +133,28 @@ def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host)
     assert not host.file("/etc/systemd/system/batch-job-daily.timer").exists
 
 
+@pytest.fixture
+def textfiles(host):
+    """Return a directory that is another user's, quoted for a shell."""
+    host.check_output("install --directory --owner=nobody '/srv/text files'")
+    yield "'/srv/text files'"
+    host.check_output("rm -r '/srv/text files'")
+
+
+def test_a_directory_can_stand_for_a_gateway_and_gets_what_was_kept_for_it(
+    declare, host, textfiles
+):
+    done = declare([DAILY], batch_job_gateways=[{"url": "file:///srv/text%20files"}])
+    assert done.status == 0, done.message
+    look = f"cat {textfiles}/batch_job_daily@jobs13.prom"
+    assert "batch_job_deadline_timestamp_seconds{" in host.check_output(look)
+    host.check_output(f"mv {textfiles} /srv/away")
+    host.check_output("systemctl start batch-job-daily")
+    host.check_output(f"mv /srv/away {textfiles}")
+    host.check_output("systemctl start flush-batch-job-reports")
+    assert 'batch_job_last_exit_code{instance="jobs13",job="daily"} 0.0' in host.check_output(look)
+
+
 def test_an_unreachable_gateway_can_be_a_warning_and_is_told_later(declare, host):
     host.check_output("systemctl stop pushgateway")
     done = declare([DAILY], batch_job_gateway_required=False)
