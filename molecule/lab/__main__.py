@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             if options.command == "cache":
                 compose_plugin.ensure(client)
             for name, found in versions.items():
-                print(f"{name:12} {', '.join(found)} (from {releases.source()})")
+                print(f"{name:13} {', '.join(found)} (from {releases.source()})")
             origin = f"a STAND-IN, tests are skipped: {missing}" if missing else "its own packages"
-            print(f"{'grafana':12} {grafana.default('grafana_version')} (from {origin})")
+            print(f"{'grafana':13} {grafana.default('grafana_version')} (from {origin})")
     except LabError as error:
         return fail(error)
     return 0

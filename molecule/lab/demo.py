@@ -52,7 +52,11 @@ def main() -> int:
     print("Pushgateway   http://127.0.0.1:9091")
     print(f"Alertmanager  {ALERTMANAGER}{'' if pages else '/api/v2/alerts'}")
     print(f"Notifications {webhook}\n")
-    versions = (f"{name} {found[0]}" for name, found in releases.versions().items())
+    versions = (
+        f"{name} {found[0]}"
+        for name, found in releases.versions().items()
+        if name not in releases.UPSTREAM_TOOLS
+    )
     print(f"Ran {', '.join(versions)} from {releases.source()}.")
     print(f"{time.monotonic() - started:.0f} s in all. `make demo-down` removes everything again.")
     if alerts != {("BatchJobMissed", MISSING)}:
