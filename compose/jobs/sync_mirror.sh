@@ -1,10 +1,10 @@
 #!/bin/sh
-# A job that fails sometimes: the first of every three times.
+# A job that fails every other time, the first one to begin with.
 set -eu
 
-turn=$(cat /tmp/turn 2>/dev/null || echo 0)
-echo $(((turn + 1) % 3)) >/tmp/turn
-[ "$turn" -ne 0 ] || {
+if [ ! -e /tmp/answers ]; then
+    touch /tmp/answers
     echo "the mirror does not answer" >&2
     exit 3
-}
+fi
+rm /tmp/answers

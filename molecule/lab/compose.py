@@ -9,13 +9,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import docker
 import requests
 
 from lab import REPOSITORY, LabError, compose_plugin, engine, overview, service_images
 from lab.console import eventually, fail, run, step
-from lab.service_images import GRAFANA
 
 DIRECTORY = REPOSITORY / "compose"
 GENERATED = DIRECTORY / "generated"
@@ -53,10 +53,9 @@ def up(client: docker.DockerClient) -> None:
         inventory = str(REPOSITORY / "inventories" / "compose")
         run([playbook, f"--inventory={inventory}", str(REPOSITORY / "playbooks" / "compose.yml")])
         write_password()
-    images, reason = service_images.ensure(client)
-    os.environ.update(images, OWNER=str(owner()))
-    has_grafana = GRAFANA in images
-    compose = command(client, *(["--profile=grafana"] if has_grafana else []))
+    images = service_images.ensure(client)
+    os.environ.update(images.tags, OWNER=str(owner()))
+    compose = command(client, *(["--profile=grafana"] if images.has_grafana else []))
     with step("Starting the services, and their jobs"):
         run([*compose, "up", "--detach", "--wait", "--remove-orphans"])
         # Those that ran before have not read what changed.
@@ -64,32 +63,32 @@ def up(client: docker.DockerClient) -> None:
         run([*compose, "run", "--rm", "migrate-database"])
     addresses = {name: address(compose, name, port) for name, port in SERVICES.items()}
     print()
-    for name, url in addresses.items():
-        print(f"{name:13} {url}")
-    if has_grafana:
-        print(f"{'grafana':13} {address(compose, 'grafana', 3000)}", end="  ")
-        print(f"user admin, password {PASSWORD.read_text()}, from {PASSWORD}")
-    else:
-        print("grafana       is left out: its image cannot be pulled")
-    if reason:
-        print(f"{reason};\nso the lab built stand-ins out of {service_images.origin()}.")
+    for name, page in overview.pages(images.have_pages).items():
+        print(f"{name.capitalize():14}{addresses[name]}{page}")
+    print(f"Notifications {addresses['webhook']}")
+    if images.has_grafana:
+        print(f"Grafana       {address(compose, 'grafana', 3000)}  user admin, ", end="")
+        print(f"password {PASSWORD.read_text()} (kept in {PASSWORD})")
+    for line in images.remarks:
+        print(line)
     print()
-    prometheus = addresses["prometheus"]
     with step("Waiting for the alerts that the jobs raise (two minutes or three)"):
-        eventually(lambda: seen(prometheus) >= EXPECTED, timeout_seconds=300)
-    print(f"\n{overview.table(prometheus)}\n")
-    for alert, receiver in overview.notifications(addresses["webhook"]):
-        since = alert["startsAt"][11:19]
-        print(f"{since} UTC  {receiver} was told: {alert['annotations']['summary']}")
+        found = eventually(lambda: expected_alerts(addresses["alertmanager"]), 300)
+    print(f"\n{overview.table(addresses['prometheus'])}\n")
+    for alert in sorted(found, key=lambda each: str(each["startsAt"])):
+        receivers = ", ".join(each["name"] for each in alert["receivers"])
+        summary = alert["annotations"]["summary"]
+        print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
     print(
         "\n`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all."
     )
 
 
-def seen(prometheus: str) -> set[tuple[str, str]]:
-    """Return name and job of the alerts that fire, or did within ten minutes."""
-    found = overview.query(prometheus, 'last_over_time(ALERTS{alertstate="firing"}[10m])')
-    return {(labels["alertname"], labels.get("job", "")) for labels, _ in found}
+def expected_alerts(alertmanager: str) -> list[dict[str, Any]]:
+    """Return the alerts that fire, once those are among them for which the jobs are made."""
+    found = overview.alerts(alertmanager)
+    names = {(each["labels"]["alertname"], each["labels"].get("job", "")) for each in found}
+    return found if names >= EXPECTED else []
 
 
 def down(client: docker.DockerClient | None, is_clean: bool) -> None:

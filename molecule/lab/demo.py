@@ -37,7 +37,7 @@ def main() -> int:
                 lambda: find_notification(webhook), timeout_seconds=120
             )
             eventually(lambda: has_reported(BACKUP, ran_after), timeout_seconds=30)
-            eventually(lambda: is_active(notification["fingerprint"]), timeout_seconds=30)
+            eventually(lambda: overview.alerts(ALERTMANAGER), timeout_seconds=30)
         alerts = overview.firing(PROMETHEUS)
     except (LabError, TimeoutError, requests.RequestException) as error:
         return fail(error)
@@ -46,11 +46,10 @@ def main() -> int:
     print(f"notified  {receiver}, of an alert since {since} UTC:")
     print(f"          {notification['annotations']['summary']}")
     print(f"          {notification['annotations']['description']}\n")
-    # Debian's builds of these two come without their pages.
-    pages = releases.source() == releases.UPSTREAM_SOURCE
-    print(f"Prometheus    {PROMETHEUS}{'/alerts' if pages else '/api/v1/alerts'}")
+    pages = overview.pages(releases.source() == releases.UPSTREAM_SOURCE)
+    print(f"Prometheus    {PROMETHEUS}{pages['prometheus']}")
     print("Pushgateway   http://127.0.0.1:9091")
-    print(f"Alertmanager  {ALERTMANAGER}{'' if pages else '/api/v2/alerts'}")
+    print(f"Alertmanager  {ALERTMANAGER}{pages['alertmanager']}")
     print(f"Notifications {webhook}\n")
     versions = (
         f"{name} {found[0]}"
@@ -85,13 +84,6 @@ def find_notification(webhook: str) -> tuple[dict[str, Any], str] | None:
         ):
             return alert, receiver
     return None
-
-
-def is_active(fingerprint: str) -> bool:
-    """Tell whether Alertmanager holds an alert as active, now."""
-    alerts = requests.get(f"{ALERTMANAGER}/api/v2/alerts", timeout=10).json()
-    states = {alert["fingerprint"]: alert["status"]["state"] for alert in alerts}
-    return states.get(fingerprint) == "active"
 
 
 def has_reported(job: str, since: float) -> bool:

@@ -1,4 +1,4 @@
-"""What Prometheus and Alertmanager of a demo know of its jobs, as a table for people."""
+"""What Prometheus, Alertmanager and the webhook receiver of a demo tell of its jobs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from dashboards.states import STATES
 HEAD = ("JOB", "HOST", "STATE", "LAST SUCCESS", "ALERT")
 # Of several, the one that says most.
 IMPORTANT = ("BatchJobFailed", "BatchJobStuck", "BatchJobMissed")
+
+
+def pages(has_pages: bool) -> dict[str, str]:
+    """Return what of each service to look at; Debian's builds of two come without their pages."""
+    if has_pages:
+        return {"prometheus": "/alerts", "pushgateway": "", "alertmanager": ""}
+    return {"prometheus": "/api/v1/alerts", "pushgateway": "", "alertmanager": "/api/v2/alerts"}
 
 
 def query(prometheus: str, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -35,16 +42,26 @@ def table(prometheus: str) -> str:
         (labels["job"], labels.get("instance")): value
         for labels, value in query(prometheus, "batch_job:last_success_timestamp_seconds")
     }
-    alerts = firing(prometheus)
+    problems = firing(prometheus)
     rows = []
     for labels, state in sorted(query(prometheus, "batch_job:state"), key=lambda found: found[1]):
         job, instance = labels["job"], labels.get("instance")
         success = successes.get((job, instance))
         ago = f"{spoken(time.time() - success)} ago" if success else "never"
-        names = sorted(name for name, each in alerts if each == job)
+        names = sorted(name for name, each in problems if each == job)
         names.sort(key=lambda name: name not in IMPORTANT)
         rows.append((job, instance or "-", STATES[int(state)].name, ago, " ".join(names[:1])))
     return "\n".join(aligned([HEAD, *rows]))
+
+
+def alerts(alertmanager: str) -> list[dict[str, Any]]:
+    """Return the alerts that the Alertmanager at a URL holds as active, but for the watchdog."""
+    found = requests.get(f"{alertmanager}/api/v2/alerts", timeout=10).json()
+    return [
+        alert
+        for alert in found
+        if alert["status"]["state"] == "active" and alert["labels"]["alertname"] != "Watchdog"
+    ]
 
 
 def notifications(webhook: str) -> list[tuple[dict[str, Any], str]]:

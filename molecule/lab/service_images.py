@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound
@@ -46,23 +47,36 @@ def pinned() -> dict[str, str]:
     return {name: os.environ.get(name, tag) for name, tag in lines}
 
 
-def origin() -> str:
-    """Say what stand-ins are made of."""
-    versions = (f"{name} {releases.versions()[name][0]}" for name in SERVICES)
-    return f"{', '.join(versions)} ({releases.source()})"
+class Images(NamedTuple):
+    """The images to run by variable, and what people should know of them."""
+
+    tags: dict[str, str]
+    remarks: list[str]
+    have_pages: bool
+
+    @property
+    def has_grafana(self) -> bool:
+        """Whether there is a Grafana to run."""
+        return GRAFANA in self.tags
 
 
-def ensure(client: docker.DockerClient) -> tuple[dict[str, str], str]:
-    """Return the images to run by variable, and why they are not upstream's, if so.
-
-    Where Grafana's is missing, it cannot be had.
-    """
+def ensure(client: docker.DockerClient) -> Images:
+    """Return upstream's images; where one cannot be pulled, stand-ins, and no Grafana."""
     wanted = pinned()
-    grafana = wanted.pop(GRAFANA)
     with step("Looking for the images"):
-        reason = next(filter(None, (_why_unavailable(client, tag) for tag in wanted.values())), "")
-        found = {} if _why_unavailable(client, grafana) else {GRAFANA: grafana}
-    return {**(_built(client) if reason else wanted), **found}, reason
+        problems = {name: _why_unavailable(client, tag) for name, tag in wanted.items()}
+    found = {name: wanted[name] for name, problem in problems.items() if not problem}
+    remarks = [f"Grafana       is left out: {problems[GRAFANA]}"] if problems[GRAFANA] else []
+    have_pages = True
+    if any(problem for name, problem in problems.items() if name != GRAFANA):
+        found |= _built(client)
+        versions = ", ".join(f"{name} {releases.versions()[name][0]}" for name in SERVICES)
+        remarks.append(
+            "The services are stand-ins for images that cannot be pulled, either: "
+            f"{versions} from {releases.source()}."
+        )
+        have_pages = releases.source() == releases.UPSTREAM_SOURCE
+    return Images(found, remarks, have_pages)
 
 
 def _why_unavailable(client: docker.DockerClient, tag: str) -> str:
@@ -73,7 +87,7 @@ def _why_unavailable(client: docker.DockerClient, tag: str) -> str:
         try:
             client.images.pull(tag)
         except APIError as error:
-            return f"{tag} cannot be pulled: {error.explanation}"
+            return f"{tag} cannot be pulled ({error.explanation})"
     return ""
 
 
