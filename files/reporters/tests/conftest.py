@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from batch_job.config import Gateway
 from lab import releases
 
 # Whatever a URL, a shell or the text format could trip over.
-ODD_NAMES = ["a b", "team/nightly", "größe", "..", "100%", "a+b&c=d?", "-n", 'say "hi"\\n']
+ODD_NAMES = ["a b", "team/nightly", "größe", "..", "100%", "a+b>>>???", "-n", 'say "hi"\\n']
 
 
 @pytest.fixture(params=ODD_NAMES)
@@ -56,10 +57,28 @@ def environment(tmp_path: Path) -> Callable[..., dict[str, str]]:
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "BATCH_JOB_STATE_DIRECTORY": str(tmp_path / "state"),
+            "CURL": str(shutil.which("curl")),
             **{name: str(value) for name, value in variables.items()},
         }
 
     return make
+
+
+@pytest.fixture
+def impatient_curl(stand_in: Callable[[str, str], Path]) -> Path:
+    """Put a curl on the PATH of the examples to which ten seconds are a moment."""
+    return stand_in(
+        "curl",
+        """#!/bin/sh
+for word; do
+    shift
+    [ "$before $word" = "--max-time 10" ] && word=0.1
+    before=$word
+    set -- "$@" "$word"
+done
+exec "$CURL" "$@"
+""",
+    )
 
 
 @pytest.fixture

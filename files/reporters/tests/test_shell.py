@@ -203,6 +203,12 @@ def test_a_dead_gateway_leaves_the_exit_status_of_a_failure_alone(run, dead_url,
     assert run(PUSHGATEWAY_URL=dead_url).returncode == 3
 
 
+def test_a_gateway_that_is_silent_is_told_after_ten_seconds(run, silent, impatient_curl):
+    done = run(PUSHGATEWAY_URL=silent)
+    assert done.returncode == 0
+    assert done.stderr.count("timed out after 10") == 2
+
+
 def test_a_gateway_that_is_elsewhere_is_told(run, redirect):
     done = run(PUSHGATEWAY_URL=redirect)
     assert done.returncode == 0
