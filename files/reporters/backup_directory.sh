@@ -9,7 +9,7 @@
 #                      "name:password"`, `cacert = "..."`): a secret belongs in a file, not on a
 #                      command line.
 # MAX_RUNTIME_SECONDS  A run that takes longer alerts as stuck; it goes on.
-# OWNER, SEVERITY      are labels of the alerts, as long as the inventory does not declare the job.
+# OWNER, SEVERITY      are labels of the alerts of a job that the inventory does not declare.
 #
 # The exit status is tar's, or 128+N after signal N. A gateway that is away costs the backup at most
 # ten seconds for each of the two reports.
@@ -75,10 +75,12 @@ push() {
 }
 
 start() {
-    gauge batch_job_info 1 "Always 1; the labels are the job's declaration." \
-        "{$(label owner "${OWNER-}"),$(label severity "${SEVERITY-}"),kind=\"backup\"}"
-    gauge batch_job_max_runtime_seconds "${MAX_RUNTIME_SECONDS:-+Inf}" \
-        "A run longer than this is stuck; +Inf when no limit was declared."
+    [ -z "${OWNER-}${SEVERITY-}" ] ||
+        gauge batch_job_info 1 "Always 1; the labels are the job's declaration." \
+            "{$(label owner "${OWNER-}"),$(label severity "${SEVERITY-}"),kind=\"backup\"}"
+    [ -z "${MAX_RUNTIME_SECONDS-}" ] ||
+        gauge batch_job_max_runtime_seconds "$MAX_RUNTIME_SECONDS" \
+            "A run longer than this is stuck; +Inf when no limit was declared."
     gauge batch_job_last_start_timestamp_seconds "$started" "When the latest run started."
 }
 

@@ -45,10 +45,10 @@ class Reporter:
     gateway: str
     job: str
     instance: str = ""
+    # Of a job that the inventory does not declare.
     owner: str = ""
-    kind: str = "batch"
     # Seconds; a run that takes longer alerts as stuck.
-    max_runtime: float = float("inf")
+    max_runtime: float | None = None
     ca_file: str = ""
     username: str = ""
     password_file: str = ""
@@ -58,17 +58,7 @@ class Reporter:
         """Report what happens inside; it may add metrics of its own to the registry."""
         # Not the library's own registry, which says how this process does.
         registry = CollectorRegistry()
-        Gauge(
-            "batch_job_info",
-            "Always 1; the labels are the job's declaration.",
-            ["owner", "kind"],
-            registry=registry,
-        ).labels(self.owner, self.kind).set(1)
-        Gauge(
-            "batch_job_max_runtime_seconds",
-            "A run longer than this is stuck; +Inf when no limit was declared.",
-            registry=registry,
-        ).set(self.max_runtime)
+        self._declare(registry)
         Gauge(
             "batch_job_last_start_timestamp_seconds",
             "When the latest run started.",
@@ -87,6 +77,17 @@ class Reporter:
             # The one replaces all that the group holds, the other adds to it: a failure must not
             # erase the last success.
             self._push(pushadd_to_gateway if status else push_to_gateway, registry)
+
+    def _declare(self, registry: CollectorRegistry) -> None:
+        """Add what goes along with each report."""
+        if self.owner:
+            text = "Always 1; the labels are the job's declaration."
+            info = Gauge("batch_job_info", text, ["owner"], registry=registry)
+            info.labels(self.owner).set(1)
+        if self.max_runtime is not None:
+            text = "A run longer than this is stuck; +Inf when no limit was declared."
+            limit = Gauge("batch_job_max_runtime_seconds", text, registry=registry)
+            limit.set(self.max_runtime)
 
     def _push(self, send: Callable[..., None], registry: CollectorRegistry) -> None:
         """Send metrics. Whatever goes wrong is told: it is no reason for the job to fail."""
@@ -192,8 +193,8 @@ def main() -> None:
     parser.add_argument("copy", type=Path)
     parser.add_argument("--gateway", required=True, metavar="URL")
     parser.add_argument("--instance", default=os.uname().nodename, help="default: this host")
-    parser.add_argument("--owner", default="", help="who is told of failures")
-    parser.add_argument("--max-runtime", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--owner", default="", help="of a job that nobody declares")
+    parser.add_argument("--max-runtime", type=float, metavar="SECONDS")
     parser.add_argument("--ca-file", default="", help="private CA of the gateway")
     parser.add_argument("--username", default="", help="for basic authentication")
     parser.add_argument("--password-file", default="", help="holds the password")
@@ -205,7 +206,7 @@ def main() -> None:
     os.umask(0o077)
     options = vars(arguments)
     database, target = options.pop("database"), options.pop("copy")
-    with Reporter(kind="backup", **options).run() as registry:
+    with Reporter(**options).run() as registry:
         size = copy(database, target)
         Gauge("backup_size_bytes", "Size of the backup.", registry=registry).set(size)
 

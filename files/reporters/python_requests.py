@@ -35,10 +35,10 @@ class Reporter:
     gateway: str
     job: str
     instance: str = ""
+    # Of a job that the inventory does not declare.
     owner: str = ""
-    kind: str = "batch"
     # Seconds; a run that takes longer alerts as stuck.
-    max_runtime: float = float("inf")
+    max_runtime: float | None = None
     ca_file: str = ""
     username: str = ""
     password_file: str = ""
@@ -48,23 +48,7 @@ class Reporter:
         """Report what happens inside; it may add metrics of its own, made by `gauge`."""
         own: list[str] = []
         started, clock = time.time(), time.monotonic()
-        start = [
-            gauge(
-                "batch_job_info",
-                1,
-                "Always 1; the labels are the job's declaration.",
-                owner=self.owner,
-                kind=self.kind,
-            ),
-            gauge(
-                "batch_job_max_runtime_seconds",
-                self.max_runtime,
-                "A run longer than this is stuck; +Inf when no limit was declared.",
-            ),
-            gauge(
-                "batch_job_last_start_timestamp_seconds", started, "When the latest run started."
-            ),
-        ]
+        start = self._start(started)
         status = 0
         try:
             self._push("POST", start)
@@ -77,6 +61,18 @@ class Reporter:
             # PUT replaces all that the group holds, POST adds to it: a failure must not erase the
             # last success.
             self._push("POST" if status else "PUT", end)
+
+    def _start(self, started: float) -> list[str]:
+        """Return what is reported of a run that started at a Unix time."""
+        name = "batch_job_last_start_timestamp_seconds"
+        families = [gauge(name, started, "When the latest run started.")]
+        if self.max_runtime is not None:
+            text = "A run longer than this is stuck; +Inf when no limit was declared."
+            families.append(gauge("batch_job_max_runtime_seconds", self.max_runtime, text))
+        if self.owner:
+            text = "Always 1; the labels are the job's declaration."
+            families.append(gauge("batch_job_info", 1, text, owner=self.owner))
+        return families
 
     def _push(self, method: str, families: list[str]) -> None:
         """Send metrics. Whatever goes wrong is told: it is no reason for the job to fail."""
@@ -181,8 +177,8 @@ def main() -> None:
     parser.add_argument("copy", type=Path)
     parser.add_argument("--gateway", required=True, metavar="URL")
     parser.add_argument("--instance", default=os.uname().nodename, help="default: this host")
-    parser.add_argument("--owner", default="", help="who is told of failures")
-    parser.add_argument("--max-runtime", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--owner", default="", help="of a job that nobody declares")
+    parser.add_argument("--max-runtime", type=float, metavar="SECONDS")
     parser.add_argument("--ca-file", default="", help="private CA of the gateway")
     parser.add_argument("--username", default="", help="for basic authentication")
     parser.add_argument("--password-file", default="", help="holds the password")
@@ -194,7 +190,7 @@ def main() -> None:
     os.umask(0o077)
     options = vars(arguments)
     database, target = options.pop("database"), options.pop("copy")
-    with Reporter(kind="backup", **options).run() as own:
+    with Reporter(**options).run() as own:
         size = copy(database, target)
         own.append(gauge("backup_size_bytes", size, "Size of the backup."))
 

@@ -8,14 +8,14 @@
 #                      group that stays at the gateway for ever. Declare it in `batch_job_external`.
 # RESULT               is what GitLab, GitHub or Jenkins call the result.
 # STARTED              are Unix seconds, milliseconds, or UTC as in 2026-11-23T08:00:00Z.
-# BRANCH               Runs of DEFAULT_BRANCH are the pipeline. Nobody is called for a red branch of
-#                      somebody's work, so runs of other branches are not reported, except of
-# BRANCHES             which are long-lived ones, separated by spaces: each is a pipeline of its own,
-#                      PIPELINE:BRANCH; and, if
-# OTHER_BRANCHES       is not empty, of all the rest as PIPELINE:other. They never count as failing.
+# BRANCH               Only runs of DEFAULT_BRANCH are the pipeline: nobody is called for a red branch
+#                      of somebody's work. Runs of other branches are not reported, but for
+# BRANCHES             long-lived ones, separated by spaces. Each is a pipeline of its own, which is
+#                      called PIPELINE:BRANCH with - for /.
+# OTHER_BRANCHES       If this is not empty, all the rest is PIPELINE:other, which never fails.
 # COMMIT               goes, shortened, with the branch on one series that the next run replaces, and
 #                      on no other: as a label of every metric it would make new series of each run.
-# OWNER                is a label of its alerts, as long as the inventory does not declare it.
+# OWNER                is a label of its alerts, where the inventory does not declare it.
 # MAX_RUNTIME_SECONDS  A run that was cancelled after so long was not cancelled by somebody.
 # CURL_CONFIG          is a curl config file with what the gateway asks for (`user =
 #                      "name:password"`, `cacert = "..."`).
@@ -66,7 +66,8 @@ if [ "${1-}" = info ]; then
 fi
 
 job=${PIPELINE:?is the name of the pipeline}
-[ "$branch" = "$DEFAULT_BRANCH" ] || job=$job:$branch
+# A name that the inventory can declare has no slash.
+[ "$branch" = "$DEFAULT_BRANCH" ] || job=$job:$(printf %s "$branch" | tr / -)
 [ "$branch" != other ] || [ -n "${OTHER_BRANCHES-}" ] ||
     leave "$BRANCH is neither $DEFAULT_BRANCH nor one of BRANCHES (${BRANCHES-})"
 # Such as in runs of forks, which see no variables.
@@ -97,7 +98,7 @@ fi
 run() {
     gauge batch_job_info 1 "Always 1; the labels are the job's declaration." \
         "{$(label owner "${OWNER-}"),kind=\"ci\"}"
-    gauge batch_job_max_runtime_seconds "${MAX_RUNTIME_SECONDS:-+Inf}" \
+    [ -z "${MAX_RUNTIME_SECONDS-}" ] || gauge batch_job_max_runtime_seconds "$MAX_RUNTIME_SECONDS" \
         "A run longer than this is stuck; +Inf when no limit was declared."
     if [ -n "$started" ]; then
         gauge batch_job_last_start_timestamp_seconds "$started" "When the latest run started."

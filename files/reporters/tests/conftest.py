@@ -82,6 +82,28 @@ exec "$CURL" "$@"
 
 
 @pytest.fixture
+def roll_out(
+    batch_job: Path, environment: Callable[..., dict[str, str]], tmp_path: Path
+) -> Callable[[str], str]:
+    """Return a function that registers a job which reports itself, as a rollout does."""
+    jobs = tmp_path / "config/jobs"
+    jobs.mkdir(parents=True)
+
+    def register(url: str) -> str:
+        (jobs / "nightly.json").write_text('{"max_age": "26h", "max_runtime": "1h"}')
+        done = subprocess.run(
+            [batch_job, "register", "--all", "--instance", "node1", "--gateway", url],
+            env=environment(BATCH_JOB_CONFIG_DIRECTORY=jobs.parent),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    return register
+
+
+@pytest.fixture
 def curl_config(secure_gateway: Gateway, tmp_path: Path) -> Path:
     """Return a curl config file with what the secure gateway asks for."""
     password = Path(secure_gateway.password_file).read_text().strip()

@@ -327,11 +327,11 @@ def test_a_branch_of_somebodys_work_is_not_reported(script, pushgateway, branch)
 
 
 def test_a_long_lived_branch_is_a_pipeline_of_its_own(script, pipeline, pushgateway):
-    script(BRANCHES="release-1 release-2")
-    script(BRANCH="release-2", BRANCHES="release-1 release-2", RESULT="failure")
+    script(BRANCHES="release/1 release/2")
+    script(BRANCH="release/2", BRANCHES="release/1 release/2", RESULT="failure")
     assert pipeline()["last_exit_code"] == 0
     assert pipeline("release:release-2")["last_exit_code"] == 1
-    assert info(pushgateway, "release:release-2")["branch"] == "release-2"
+    assert info(pushgateway, "release:release-2")["branch"] == "release/2"
 
 
 @pytest.mark.parametrize("result", ["failure", "success"])

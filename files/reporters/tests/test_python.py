@@ -208,12 +208,19 @@ def test_any_instance_arrives_as_it_is_and_an_empty_one_is_none(report, pushgate
     assert pushgateway.result("nightly", instance) == "success"
 
 
-@pytest.mark.parametrize("owner", ['the "best" \\ team', "two\nlines", "größe", ""])
+@pytest.mark.parametrize("owner", ['the "best" \\ team', "two\nlines", "größe"])
 def test_any_owner_arrives_as_it_is(report, pushgateway, owner):
-    report(owner=owner, kind="backup")
-    labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
-    assert labels["owner"] == owner
-    assert labels["kind"] == "backup"
+    report(owner=owner)
+    assert pushgateway.families("nightly")["batch_job_info"][0]["labels"]["owner"] == owner
+
+
+def test_a_rollout_leaves_a_job_alone_that_reports_itself(reporter, report, roll_out, pushgateway):
+    assert "nightly: registered" in roll_out(pushgateway.url)
+    with pytest.raises(ValueError), reporter.run():
+        raise ValueError
+    assert roll_out(pushgateway.url) == "nothing changed\n"
+    report()
+    assert roll_out(pushgateway.url) == "nothing changed\n"
 
 
 def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
@@ -247,10 +254,10 @@ def test_a_gateway_that_is_elsewhere_is_told(report, redirect):
 
 
 def test_a_report_that_is_refused_is_told_with_the_reason(report, pushgateway):
-    pushgateway.push("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
+    pushgateway.push("other", "# TYPE batch_job_last_result counter\nbatch_job_last_result 1\n")
     told = report()
     assert "400 Bad Request" in told
-    assert "batch_job_info" in told
+    assert "batch_job_last_result" in told
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,22 +25,19 @@ SHELLS = [["sh"], ["bash"], *([["busybox", "sh"]] if shutil.which("busybox") els
 
 @pytest.fixture
 def backup(tmp_path, environment, pushgateway):
-    """Start a backup of a directory that holds one file."""
+    """Return the arguments for `subprocess` of a backup of a directory that holds one file."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "file").write_text("content")
 
-    def start(job="nightly", source=source, script=SCRIPT, shell=("sh",), **variables):
+    def arguments(job="nightly", source=source, script=SCRIPT, shell=("sh",), **variables):
         variables = {"PUSHGATEWAY_URL": pushgateway.url, "INSTANCE": "node1", **variables}
-        return subprocess.Popen(
-            [*shell, script, job, source, tmp_path / "archive.tar.gz"],
-            env=environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return {
+            "args": [*shell, script, job, source, tmp_path / "archive.tar.gz"],
+            "env": environment(**variables),
+        }
 
-    return start
+    return arguments
 
 
 @pytest.fixture
@@ -47,9 +45,8 @@ def run(backup):
     """Run a backup to its end."""
 
     def wait(*words, **more):
-        with backup(*words, **more) as running:
-            stdout, stderr = running.communicate(timeout=30)
-        return subprocess.CompletedProcess(words, running.returncode, stdout, stderr)
+        arguments = backup(*words, **more)
+        return subprocess.run(**arguments, capture_output=True, text=True, check=False, timeout=30)
 
     return wait
 
@@ -60,15 +57,19 @@ def stuck(backup, tmp_path, pushgateway, eventually):
     archive = tmp_path / "archive.tar.gz.partial"
     os.mkfifo(archive)
     os.link(archive, tmp_path / "fifo")
+    started = []
 
     def start(**more):
-        running = backup(**more)
+        started.append(subprocess.Popen(**backup(**more), start_new_session=True))
         eventually(lambda: "last_start_timestamp_seconds" in pushgateway.values("nightly"))
-        return running
+        return started[-1]
 
     yield start
-    # tar is gone by now, and what compresses for it still waits for a reader.
-    os.close(os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK))
+    for each in started:
+        # Also what compresses for tar, which waits for a reader whatever becomes of tar.
+        with suppress(ProcessLookupError):
+            os.killpg(each.pid, signal.SIGKILL)
+        each.wait()
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
@@ -136,10 +137,8 @@ def test_the_exit_status_decides_the_result(run, stand_in, pushgateway, status, 
 
 
 def test_a_backup_that_hangs_has_reported_its_start(stuck, pushgateway):
-    with stuck(MAX_RUNTIME_SECONDS=60) as running:
-        found = pushgateway.values("nightly")
-        running.terminate()
-        running.wait(timeout=10)
+    stuck(MAX_RUNTIME_SECONDS=60)
+    found = pushgateway.values("nightly")
     assert found["max_runtime_seconds"] == 60
     assert "last_completion_timestamp_seconds" not in found
 
@@ -149,10 +148,9 @@ def test_a_backup_that_hangs_has_reported_its_start(stuck, pushgateway):
 def test_a_signal_ends_a_backup_that_hangs_and_is_reported(
     stuck, pushgateway, tmp_path, number, shell
 ):
-    with stuck(shell=shell) as running:
-        running.send_signal(number)
-        running.wait(timeout=10)
-    assert running.returncode == 128 + number
+    running = stuck(shell=shell)
+    running.send_signal(number)
+    assert running.wait(timeout=10) == 128 + number
     assert pushgateway.values("nightly")["last_exit_code"] == 128 + number
     assert pushgateway.result("nightly") == "signal"
     assert not (tmp_path / "archive.tar.gz.partial").exists()
@@ -189,6 +187,14 @@ def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
     for name, text in metrics.HELP.items():
         told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
         assert told in ([], [text])
+
+
+def test_a_rollout_leaves_a_job_alone_that_reports_itself(run, roll_out, pushgateway):
+    assert "nightly: registered" in roll_out(pushgateway.url)
+    run(source="/does/not/exist")
+    assert roll_out(pushgateway.url) == "nothing changed\n"
+    run()
+    assert roll_out(pushgateway.url) == "nothing changed\n"
 
 
 def test_a_dead_gateway_is_told_and_leaves_the_backup_alone(run, dead_url, tmp_path):
