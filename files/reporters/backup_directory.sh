@@ -110,7 +110,7 @@ report() {
         0) result=success ;;
         124) result=timeout ;;
         126 | 127) result=start-failed ;;
-        129 | 1[3-9]? | 2??) result=signal ;;
+        129 | 1[3-8]? | 19[0-2]) result=signal ;;
         *) result=exit-code ;;
     esac
     if [ "$status" -eq 0 ]; then success | push PUT; else end | push POST; fi

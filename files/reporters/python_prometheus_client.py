@@ -133,7 +133,7 @@ class Reporter:
 def add_outcome(registry: CollectorRegistry, status: int, duration: float) -> None:
     """Add what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
-    result = "success" if status == 0 else "signal" if status > 128 else "exit-code"
+    result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
     Gauge(
         "batch_job_last_completion_timestamp_seconds",
         "When the latest run ended.",

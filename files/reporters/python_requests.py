@@ -112,7 +112,7 @@ class Reporter:
 def outcome(status: int, duration: float) -> list[str]:
     """Return what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
-    result = "success" if status == 0 else "signal" if status > 128 else "exit-code"
+    result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
     families = [
         gauge("batch_job_last_completion_timestamp_seconds", ended, "When the latest run ended."),
         gauge("batch_job_last_duration_seconds", duration, "How long the latest run took."),

@@ -128,7 +128,13 @@ def test_the_exit_status_is_tars(run, stand_in, pushgateway):
 
 @pytest.mark.parametrize(
     ("status", "result"),
-    [(1, "exit-code"), (124, "timeout"), (127, "start-failed"), (137, "signal"), (200, "signal")],
+    [
+        (1, "exit-code"),
+        (124, "timeout"),
+        (127, "start-failed"),
+        (137, "signal"),
+        (255, "exit-code"),
+    ],
 )
 def test_the_exit_status_decides_the_result(run, stand_in, pushgateway, status, result):
     stand_in("tar", f"#!/bin/sh\nexit {status}\n")
