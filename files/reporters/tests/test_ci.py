@@ -311,6 +311,14 @@ def test_the_start_may_be_written_in_several_ways(script, pipeline, started, she
     assert pipeline()["last_start_timestamp_seconds"] == 1795420800
 
 
+def test_a_date_that_knows_no_t_understands_the_start_as_well(script, pipeline, stand_in):
+    stand_in(
+        "date", f'#!/bin/sh\ncase $* in *T*) exit 1 ;; esac\nexec {shutil.which("date")} "$@"\n'
+    )
+    assert script(STARTED="2026-11-23T08:00:00Z", TZ="Asia/Tokyo").stderr == ""
+    assert pipeline()["last_start_timestamp_seconds"] == 1795420800
+
+
 @pytest.mark.parametrize("started", ["", "yesterday or so"])
 def test_a_start_that_is_no_time_costs_the_duration_alone(script, pipeline, started):
     assert "is not a time" in script(STARTED=started).stderr
