@@ -44,7 +44,7 @@ set -eu
 job=$1 directory=$2 archive=$3
 instance=${INSTANCE-$(uname -n)}
 started=$(date +%s)
-child='' size=''
+is_finished='' size=''
 
 # As base64, a name may hold anything, a slash or a space included.
 grouped() {
@@ -119,13 +119,14 @@ report() {
 
 # While a program runs in the foreground, a shell would keep a signal for later.
 finish() {
-    child=$1
-    wait "$child"
-    child=''
+    wait "$1"
+    is_finished=yes
 }
 
 stop() {
-    [ -z "$child" ] || kill "$child" || true
+    # Nothing may have been started yet, so $! need not be set.
+    set +u
+    [ -n "$is_finished" ] || kill "$!" 2>/dev/null || true
     wait
     exit "$1"
 }
