@@ -41,7 +41,7 @@ lint: .venv/ready ## Check style, types and Ansible's production profile
 
 unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, filters, modules, alert rules
 	@python -m lab versions
-	pytest molecule/unit files/batch_job/tests files/reporters/tests
+	pytest --numprocesses=auto --dist=loadfile molecule/unit files/batch_job/tests files/reporters/tests
 
 molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
 	@python -m lab.scenarios

@@ -1,4 +1,4 @@
-"""Run all scenarios in two rows: `alerts`, which mostly waits, has short ones behind it.
+"""Run all scenarios in three rows: those that mostly wait go beside the others.
 
 Molecule's own workers want a collection. The scenarios share a lab, but no node.
 """
@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from lab import REPOSITORY, LabError, nodes
 from lab.console import fail
 
-BESIDE = ("alerts", "fresh", "grafana")
+BESIDE = (("alerts", "fresh", "grafana"), ("compose",))
 TEST = ("molecule", "test", "--destroy=never", "--report", "--no-command-borders")
 
 
@@ -39,15 +40,19 @@ def main() -> int:
     try:
         nodes.down(lab)
         nodes.up(lab)
-        with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
-            chosen = [f"--scenario-name={name}" for name in BESIDE]
-            beside = start(Path(directory, "beside"), *chosen, log=log)
-            others = [f"--exclude={name}" for name in BESIDE]
-            working = start(Path(directory, "working"), "--all", *others)
-            statuses = [working.wait(), beside.wait()]
-            log.seek(0)
-            print(f"==> What scenarios {', '.join(BESIDE)} said meanwhile", flush=True)
-            sys.stdout.buffer.write(log.read())
+        with tempfile.TemporaryDirectory() as directory, ExitStack() as logs:
+            rows = []
+            for names in BESIDE:
+                chosen = [f"--scenario-name={name}" for name in names]
+                log = logs.enter_context(tempfile.TemporaryFile())
+                rows.append((names, start(Path(directory, names[0]), *chosen, log=log), log))
+            others = [f"--exclude={name}" for names in BESIDE for name in names]
+            statuses = [start(Path(directory, "others"), "--all", *others).wait()]
+            for names, row, log in rows:
+                statuses.append(row.wait())
+                log.seek(0)
+                print(f"==> What scenarios {', '.join(names)} said meanwhile", flush=True)
+                sys.stdout.buffer.write(log.read())
         nodes.down(lab)
     except LabError as error:
         return fail(error)
