@@ -39,8 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if command == "up":
             up(engine.connect())
+        elif command == "clean":
+            # Also when it does not run any more: it has the volumes.
+            down(engine.connect(), is_clean=True)
         else:
-            down(engine.running(), is_clean=command == "clean")
+            down(engine.running(), is_clean=False)
     except (LabError, TimeoutError, requests.RequestException) as error:
         return fail(error)
     return 0

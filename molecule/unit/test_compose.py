@@ -90,6 +90,14 @@ def test_the_files_that_roles_lay_down_are_mounted_as_they_are(stack, name, fold
     assert str(REPOSITORY / "files" / folder) in sources
 
 
+def test_all_declared_jobs_have_a_service_but_the_one_that_never_runs(stack):
+    variables = REPOSITORY / "inventories" / "compose" / "group_vars"
+    here = yaml.safe_load((variables / "batch_job.yml").read_text())["batch_job_jobs"]
+    elsewhere = yaml.safe_load((variables / "prometheus.yml").read_text())["batch_job_external"]
+    declared = {job["name"] for job in [*here, *elsewhere]}
+    assert declared - set(stack["services"]) == {"archive-mail"}
+
+
 @every_service
 def test_nothing_starts_before_what_it_needs_is_ready(service):
     conditions = {need["condition"] for need in service.get("depends_on", {}).values()}

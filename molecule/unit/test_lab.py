@@ -1,6 +1,7 @@
 """The lab's logic: what is missing on a machine, and what the mirror holds."""
 
 import hashlib
+import socket
 import subprocess
 import tarfile
 
@@ -37,6 +38,22 @@ def test_a_missing_engine_is_told_only_where_the_lab_cannot_install_one(
 ):
     told = list(preflight.missing_engine(reachable, docker_host, is_root, has_apt, has_cli))
     assert told == [] if words is None else words in told[0]
+
+
+def test_a_port_that_is_in_use_is_named_with_its_service():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (problem,) = preflight.taken_ports({port: "Prometheus"})
+        assert f"Port {port} (Prometheus) is in use" in problem
+    assert list(preflight.taken_ports({port: "Prometheus"})) == []
+
+
+def test_the_ports_of_compose_are_those_of_its_file_unless_the_environment_says_others(monkeypatch):
+    monkeypatch.setenv("GRAFANA_PORT", "3001")
+    ports = preflight.compose_ports()
+    assert ports[9090] == "Prometheus, PROMETHEUS_PORT"
+    assert 3001 in ports
+    assert 3000 not in ports
 
 
 @pytest.mark.parametrize(
