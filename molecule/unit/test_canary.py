@@ -143,7 +143,7 @@ def test_a_canary_that_node_exporter_does_not_expose_is_told():
     ],
 )
 def test_a_canary_comes_by_the_gateways_of_its_host(urls, gateways):
-    variables = {"batch_job_instance": "a", "batch_job_gateways": [{"url": url} for url in urls]}
+    variables = {"batch_job_instance": "a", "__canary_gateways": urls}
     assert canary_gateways(["web-1"], {"web-1": variables}, ["push-1:9091"]) == {"a": gateways}
 
 

@@ -39,13 +39,13 @@ def pushed_canaries(senders: Hosts, hostvars: Variables) -> dict[str, str]:
 def canary_gateways(
     senders: Hosts, hostvars: Variables, targets: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Return by which gateways each canary comes: those of `targets`, by their label, or none.
+    """Return by which gateways each canary comes: those of `targets`, by their label.
 
     A directory of node_exporter's has the empty label.
     """
     found = {}
     for host in senders:
-        urls = [str(each["url"]) for each in hostvars[host].get("batch_job_gateways", ())]
+        urls = hostvars[host].get("__canary_gateways", [])
         are_directories = [url.startswith("file:") for url in urls]
         labels = [""] if any(are_directories) else []
         if not urls or not all(are_directories):
