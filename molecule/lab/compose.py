@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(client: docker.DockerClient) -> None:
     """Start the stack, and say where it is and which alerts its jobs raise."""
+    # The inventory reads them, too.
+    os.environ.update(service_images.variables("_PORT"))
     with step("Writing what the containers mount: ansible-playbook playbooks/compose.yml"):
         playbook = str(Path(sys.executable).with_name("ansible-playbook"))
         inventory = str(REPOSITORY / "inventories" / "compose")
@@ -120,10 +122,14 @@ def write_password() -> None:
     """Make up a password, once, that only its owner can read."""
     PASSWORD.parent.mkdir(mode=0o700, exist_ok=True)
     if not PASSWORD.exists():
-        descriptor = os.open(PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Complete or absent: Grafana would take an empty one for none.
+        partial = PASSWORD.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(18))
-        os.chown(PASSWORD, owner(), -1)
+        os.chown(partial, owner(), -1)
+        partial.replace(PASSWORD)
 
 
 def owner() -> int:

@@ -43,8 +43,13 @@ ENTRYPOINT ["/bin/{service}"]
 
 def pinned() -> dict[str, str]:
     """Return the images that compose/.env names, by variable; the environment's come first."""
-    lines = (line.split("=", 1) for line in ENV.read_text().splitlines() if "_IMAGE=" in line)
-    return {name: os.environ.get(name, tag) for name, tag in lines}
+    return variables("_IMAGE")
+
+
+def variables(suffix: str) -> dict[str, str]:
+    """Return those of compose/.env whose names end so; the environment's come first."""
+    lines = (line.split("=", 1) for line in ENV.read_text().splitlines() if f"{suffix}=" in line)
+    return {name: os.environ.get(name, text) for name, text in lines}
 
 
 class Images(NamedTuple):
