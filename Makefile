@@ -5,6 +5,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/molecule:$(CURDIR)/files/batch_job:$(CURDIR)/files/dashboards
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
+# Neither demos nor tests are rollouts of somebody.
+unexport ANSIBLE_CALLBACKS_ENABLED
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-down compose-up compose-down compose-clean test lint unit molecule bench docs dashboards pictures lab lab-clean

@@ -34,8 +34,9 @@ PAGE = """\
 NOTIFICATION = "<h2>{received}, to {receiver}</h2>\n{alerts}"
 ALERT = """\
 <section class="{status}"><b>{status}</b> {name}<h3>{summary}</h3><p>{description}</p>
-<p><a href="{runbook}">{runbook}</a></p></section>
+<p>{runbook}</p></section>
 """
+LINK = '<a href="{url}">{url}</a>'
 
 notifications: defaultdict[str, deque[dict[str, Any]]] = defaultdict(lambda: deque(maxlen=KEPT))
 
@@ -45,8 +46,8 @@ def page(kept: Sequence[Mapping[str, Any]]) -> str:
     found = [
         NOTIFICATION.format(
             received=each["received"],
-            receiver=escape(str(each.get("receiver"))),
-            alerts="".join(map(shown, each.get("alerts", []))),
+            receiver=escape(each["receiver"]),
+            alerts="".join(map(shown, each["alerts"])),
         )
         for each in reversed(kept)
     ]
@@ -55,38 +56,42 @@ def page(kept: Sequence[Mapping[str, Any]]) -> str:
 
 def shown(alert: Mapping[str, Any]) -> str:
     """Return an alert as HTML."""
-    notes = alert.get("annotations", {})
+    notes = alert["annotations"]
     words = {
-        "status": alert.get("status", ""),
-        "name": alert.get("labels", {}).get("alertname", ""),
+        "status": alert["status"],
+        "name": alert["labels"].get("alertname", ""),
         "summary": notes.get("summary", ""),
         "description": notes.get("description", ""),
-        "runbook": notes.get("runbook_url", ""),
     }
-    return ALERT.format(**{name: escape(str(text)) for name, text in words.items()})
+    runbook = escape(notes.get("runbook_url", ""))
+    if runbook.startswith(("http://", "https://")):
+        runbook = LINK.format(url=runbook)
+    return ALERT.format(**{name: escape(text) for name, text in words.items()}, runbook=runbook)
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers POST, GET and DELETE on any path, which is a list of its own."""
 
     def do_POST(self) -> None:
-        """Keep one notification; 400 if it is not a JSON object."""
+        """Keep one notification; 400 unless it can be shown."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        try:
-            notification = dict(json.loads(body))
-        except (TypeError, ValueError) as error:
-            self._answer(400, {"error": str(error)})
+        if self._is_of_a_page():
             return
-        notification["received"] = time.strftime("%H:%M:%S UTC", time.gmtime())
+        received = time.strftime("%H:%M:%S UTC", time.gmtime())
+        try:
+            notification = {**json.loads(body), "received": received}
+            page([notification])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._answer(400, {"error": f"not a notification of Alertmanager: {error!r}"})
+            return
         notifications[self.path].append(notification)
         self._answer(200, {"received": len(notifications[self.path])})
-        for alert in notification.get("alerts", []):
-            summary = alert.get("annotations", {}).get("summary", "")
-            print(notification["received"], alert.get("status"), summary, flush=True)
+        for alert in notification["alerts"]:
+            print(received, alert["status"], alert["annotations"].get("summary"), flush=True)
 
     def do_GET(self) -> None:
         """Show the notifications."""
-        kept = list(notifications[self.path])
+        kept = list(notifications.get(self.path, ()))
         if "text/html" in self.headers.get("Accept", ""):
             self._send(200, "text/html; charset=utf-8", page(kept).encode())
         else:
@@ -94,8 +99,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         """Forget the notifications."""
-        notifications[self.path].clear()
-        self._answer(200, [])
+        if not self._is_of_a_page():
+            notifications.pop(self.path, None)
+            self._answer(200, [])
+
+    def _is_of_a_page(self) -> bool:
+        """Tell whether a browser asks this for a page, and refuse that: ours never does."""
+        if "Origin" not in self.headers:
+            return False
+        self._answer(403, {"error": "pages of a browser may not do this"})
+        return True
 
     def log_message(self, *_: Any) -> None:
         """Log no request: what came in is told, and who looks at it does not matter."""

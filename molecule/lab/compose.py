@@ -7,18 +7,21 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import docker
-import requests
+import yaml
+from docker.errors import DockerException
 
 from lab import REPOSITORY, LabError, compose_plugin, engine, overview, service_images
 from lab.console import eventually, fail, run, step
 
 DIRECTORY = REPOSITORY / "compose"
+FILE = DIRECTORY / "compose.yaml"
 GENERATED = DIRECTORY / "generated"
+OVERRIDE = GENERATED / "override.yaml"
 PASSWORD = DIRECTORY / "secrets" / "grafana_admin_password"
 # Grafana's own user, for root, who should not run it.
 GRAFANA_USER = 472
@@ -44,22 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
             down(engine.connect(), is_clean=True)
         else:
             down(engine.running(), is_clean=False)
-    except (LabError, TimeoutError, requests.RequestException) as error:
+    # Those of requests are OSErrors, too.
+    except (LabError, OSError, DockerException) as error:
         return fail(error)
     return 0
 
 
 def up(client: docker.DockerClient) -> None:
     """Start the stack, and say where it is and which alerts its jobs raise."""
-    # The inventory reads them, too.
-    os.environ.update(service_images.variables("_PORT"))
     with step("Writing what the containers mount: ansible-playbook playbooks/compose.yml"):
         playbook = str(Path(sys.executable).with_name("ansible-playbook"))
         inventory = str(REPOSITORY / "inventories" / "compose")
         run([playbook, f"--inventory={inventory}", str(REPOSITORY / "playbooks" / "compose.yml")])
         write_password()
     images = service_images.ensure(client)
-    os.environ.update(images.tags, OWNER=str(owner()))
+    write_override(images.stand_ins)
     compose = command(client, *(["--profile=grafana"] if images.has_grafana else []))
     with step("Starting the services, and their jobs"):
         run([*compose, "up", "--detach", "--wait", "--remove-orphans"])
@@ -110,7 +112,8 @@ def down(client: docker.DockerClient | None, is_clean: bool) -> None:
 
 def command(client: docker.DockerClient, *options: str) -> list[str]:
     """Return the start of a command line of Compose for the stack."""
-    return [*compose_plugin.ensure(client), f"--file={DIRECTORY / 'compose.yaml'}", *options]
+    files = [f"--file={file}" for file in (FILE, OVERRIDE) if file.exists()]
+    return [*compose_plugin.ensure(client), *files, *options]
 
 
 def address(compose: Sequence[str], service: str, port: int) -> str:
@@ -128,13 +131,19 @@ def write_password() -> None:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(18))
-        os.chown(partial, owner(), -1)
+        os.chown(partial, os.getuid() or GRAFANA_USER, -1)
         partial.replace(PASSWORD)
 
 
-def owner() -> int:
-    """Return the user that runs Grafana, and reads the password."""
-    return os.getuid() or GRAFANA_USER
+def write_override(stand_ins: Mapping[str, str]) -> None:
+    """Write how this machine differs from compose.yaml, for `docker compose` by hand as well."""
+    # Who may read the password; the image's files belong to group 0.
+    services = {"grafana": {"user": f"{PASSWORD.stat().st_uid}:0"}}
+    for name, service in yaml.safe_load(FILE.read_text())["services"].items():
+        variable = service["image"].strip("${}")
+        if variable in stand_ins:
+            services[name] = {"image": stand_ins[variable]}
+    OVERRIDE.write_text(yaml.safe_dump({"services": services}))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ HEAD = ("JOB", "HOST", "STATE", "LAST SUCCESS", "ALERT")
 # Of several, the one that says most.
 IMPORTANT = ("BatchJobFailed", "BatchJobStuck", "BatchJobMissed")
 
+# What it asks is on this machine, where no proxy leads.
+_session = requests.Session()
+_session.trust_env = False
+
 
 def pages(has_pages: bool) -> dict[str, str]:
     """Return what of each service to look at; Debian's builds of two come without their pages."""
@@ -24,7 +28,7 @@ def pages(has_pages: bool) -> dict[str, str]:
 
 def query(prometheus: str, expression: str) -> list[tuple[dict[str, str], float]]:
     """Return labels and value of each series of an instant query to the Prometheus at a URL."""
-    answer = requests.get(
+    answer = _session.get(
         f"{prometheus}/api/v1/query", params={"query": expression}, timeout=10
     ).json()
     return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
@@ -56,7 +60,7 @@ def table(prometheus: str) -> str:
 
 def alerts(alertmanager: str) -> list[dict[str, Any]]:
     """Return the alerts that the Alertmanager at a URL holds as active, but for the watchdog."""
-    found = requests.get(f"{alertmanager}/api/v2/alerts", timeout=10).json()
+    found = _session.get(f"{alertmanager}/api/v2/alerts", timeout=10).json()
     return [
         alert
         for alert in found
@@ -68,7 +72,7 @@ def notifications(webhook: str) -> list[tuple[dict[str, Any], str]]:
     """Return each alert that the receiver was told fires, the newest first, and to whom."""
     return [
         (alert, str(message["receiver"]))
-        for message in reversed(requests.get(webhook, timeout=10).json())
+        for message in reversed(_session.get(webhook, timeout=10).json())
         for alert in message["alerts"]
         if alert["status"] == "firing"
     ]

@@ -96,6 +96,16 @@ def compose_runs() -> bool:
     return bool(subprocess.run(argv, capture_output=True, check=False).stdout)
 
 
+def closed_folders(repository: Path) -> Iterator[str]:
+    """Yield what keeps the users of containers from reading what they mount of a clone."""
+    mode = (repository / "compose" / "jobs").stat().st_mode
+    if mode & 0o005 != 0o005:
+        yield (
+            f"Only its owner can read {repository}, and no container runs as its owner: "
+            f"chmod -R go+rX {repository}"
+        )
+
+
 def main(arguments: list[str]) -> int:
     """Print every problem; 0 when there is none.
 
@@ -113,8 +123,10 @@ def main(arguments: list[str]) -> int:
         )
     if "demo" in arguments and not demo_runs():
         problems += taken_ports(DEMO_PORTS)
-    if "compose" in arguments and not compose_runs():
-        problems += taken_ports(compose_ports())
+    if "compose" in arguments:
+        problems += closed_folders(COMPOSE.parent)
+        if not compose_runs():
+            problems += taken_ports(compose_ports())
     for problem in problems:
         print(f"ERROR: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -6,21 +6,25 @@ below that they are Debian with Debian's builds, which is what they do not prove
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import docker
-from docker.errors import APIError, BuildError, ImageNotFound
+import requests
+from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 
 from lab import CACHE, LABEL, REPOSITORY, LabError, image, nodes, releases
 from lab.console import step
 
 ENV = REPOSITORY / "compose" / ".env"
 GRAFANA = "GRAFANA_IMAGE"
+# Those whose pages Debian's builds leave out.
+PAGES = frozenset({"PROMETHEUS_IMAGE", "ALERTMANAGER_IMAGE"})
 # The programs of a service, and where it keeps its state.
 SERVICES = {
     "pushgateway": ("pushgateway",),
@@ -53,62 +57,84 @@ def variables(suffix: str) -> dict[str, str]:
 
 
 class Images(NamedTuple):
-    """The images to run by variable, and what people should know of them."""
+    """What runs instead of which image, by variable of compose/.env, and what to say of it."""
 
-    tags: dict[str, str]
-    remarks: list[str]
+    stand_ins: dict[str, str]
+    has_grafana: bool
     have_pages: bool
-
-    @property
-    def has_grafana(self) -> bool:
-        """Whether there is a Grafana to run."""
-        return GRAFANA in self.tags
+    remarks: list[str]
 
 
 def ensure(client: docker.DockerClient) -> Images:
-    """Return upstream's images; where one cannot be pulled, stand-ins, and no Grafana."""
+    """Pull upstream's images; find a stand-in for each that cannot be pulled, but for Grafana.
+
+    Raises LabError if a registry says that it has no such image.
+    """
     wanted = pinned()
     with step("Looking for the images"):
-        problems = {name: _why_unavailable(client, tag) for name, tag in wanted.items()}
-    found = {name: wanted[name] for name, problem in problems.items() if not problem}
-    remarks = [f"Grafana       is left out: {problems[GRAFANA]}"] if problems[GRAFANA] else []
-    have_pages = True
-    if any(problem for name, problem in problems.items() if name != GRAFANA):
-        found |= _built(client)
-        versions = ", ".join(f"{name} {releases.versions()[name][0]}" for name in SERVICES)
-        remarks.append(
-            "The services are stand-ins for images that cannot be pulled, either: "
-            f"{versions} from {releases.source()}."
-        )
-        have_pages = releases.source() == releases.UPSTREAM_SOURCE
-    return Images(found, remarks, have_pages)
+        problems = _unavailable(client, wanted)
+    remarks = [f"Grafana       is left out: {problems[GRAFANA]}"] if GRAFANA in problems else []
+    stand_ins = _built(client, sorted(problems.keys() - {GRAFANA}))
+    if stand_ins:
+        reason = problems[next(iter(stand_ins))]
+        remarks.append(f"Stand-ins run for images that cannot be pulled ({reason}):")
+        remarks += (f"  {tag} for {wanted[name]}" for name, tag in stand_ins.items())
+    have_pages = PAGES.isdisjoint(stand_ins) or releases.source() == releases.UPSTREAM_SOURCE
+    return Images(stand_ins, GRAFANA not in problems, have_pages, remarks)
 
 
-def _why_unavailable(client: docker.DockerClient, tag: str) -> str:
-    """Pull an image unless it is there; return why it cannot be pulled, or nothing."""
-    try:
-        client.images.get(tag)
-    except ImageNotFound:
+def _unavailable(client: docker.DockerClient, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Pull the images that are not there; return why some cannot be, by variable.
+
+    Where nobody answers, that takes long, so the first who does not speaks for all.
+    """
+    problems: dict[str, str] = {}
+    problem = ""
+    for name, tag in wanted.items():
         try:
-            client.images.pull(tag)
-        except APIError as error:
-            return f"{tag} cannot be pulled ({error.explanation})"
+            client.images.get(tag)
+        except ImageNotFound:
+            problem = problem or _pull(client, name, tag)
+            if problem:
+                problems[name] = problem
+    return problems
+
+
+def _pull(client: docker.DockerClient, name: str, tag: str) -> str:
+    """Pull an image; return why no registry can be reached, or nothing."""
+    try:
+        client.images.pull(tag)
+    except NotFound as error:
+        raise LabError(f"{name}={tag}, of compose/.env or the environment: {error}") from error
+    except APIError as error:
+        return f"{tag}: {error.explanation}"
+    except requests.RequestException as error:
+        return f"{tag}: {error}"
     return ""
 
 
-def _built(client: docker.DockerClient) -> Mapping[str, str]:
-    """Return the stand-ins, built as far as they are not there yet."""
+def _built(client: docker.DockerClient, missing: Sequence[str]) -> dict[str, str]:
+    """Return the stand-ins for some images, built as far as they are not there yet."""
+    if not missing:
+        return {}
     node = image.ensure(client, nodes.NEWEST)
     versions = releases.ensure(client, node)
-    tags = {name: f"{LABEL}/{name}:{versions[name][0]}" for name in SERVICES}
-    for name, tag in tags.items():
+    tags = {}
+    for variable in missing:
+        name = variable.removesuffix("_IMAGE").lower()
+        if name not in SERVICES:
+            # It has both Python and curl.
+            tags[variable] = node
+            continue
+        recipe = f"{DOCKERFILE}{SERVICES[name]}{client.images.get(node).id}"
+        digest = hashlib.sha256(recipe.encode()).hexdigest()[:8]
+        tag = tags[variable] = f"{LABEL}/{name}:{versions[name][0]}-{digest}"
         try:
             client.images.get(tag)
         except ImageNotFound:
             with step(f"Building a stand-in for the image of {name} {versions[name][0]}"):
                 _build(client, node, name, tag)
-    built = {f"{name.upper()}_IMAGE": tag for name, tag in tags.items()}
-    return {**built, "PYTHON_IMAGE": node, "CURL_IMAGE": node}
+    return tags
 
 
 def _build(client: docker.DockerClient, node: str, name: str, tag: str) -> None:

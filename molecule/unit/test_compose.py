@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from lab import REPOSITORY, compose, engine, grafana, releases, service_images
+from lab import REPOSITORY, compose, compose_plugin, engine, grafana, releases, service_images
 
 SERVICES = sorted(yaml.safe_load((compose.DIRECTORY / "compose.yaml").read_text())["services"])
 GENERATED = str(compose.GENERATED)
@@ -17,7 +17,8 @@ GENERATED = str(compose.GENERATED)
 @pytest.fixture(scope="module")
 def stack():
     """Return the stack as Compose understands it."""
-    command = compose.command(engine.connect(), "--profile=*", "config", "--format=json")
+    options = [f"--file={compose.FILE}", "--profile=*", "config", "--format=json"]
+    command = [*compose_plugin.ensure(engine.connect()), *options]
     environment = {name: text for name, text in os.environ.items() if not name.endswith("_PORT")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -58,6 +59,12 @@ def test_a_service_may_do_nothing_that_it_need_not(service):
     assert not {"privileged", "cap_add", "devices", "network_mode", "pid"} & set(service)
     assert not service["user"].startswith("0:")
     assert 0 < int(service["mem_limit"]) <= 512 << 20
+
+
+@every_service
+def test_a_service_asks_its_neighbours_without_the_proxies_of_this_machine(service):
+    environment = service["environment"]
+    assert {environment[name] for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY")} == {""}
 
 
 def test_the_ports_are_the_known_ones_and_open_to_this_machine_only(stack):
@@ -121,5 +128,40 @@ def test_nobody_but_its_owner_can_read_the_password_that_is_made_up_once(tmp_pat
     assert password.read_text() == first
     assert len(first) >= 20
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
-    assert password.stat().st_uid == compose.owner() != 0
+    assert password.stat().st_uid != 0
     assert stat.S_IMODE(password.parent.stat().st_mode) == 0o700
+
+
+@pytest.fixture
+def override(tmp_path, monkeypatch):
+    """Return a function that writes the override and returns what the stack is with it."""
+    file = tmp_path / "override.yaml"
+    password = tmp_path / "password"
+    password.touch()
+    monkeypatch.setattr(compose, "PASSWORD", password)
+    monkeypatch.setattr(compose, "OVERRIDE", file)
+
+    def write(stand_ins):
+        compose.write_override(stand_ins)
+        command = compose.command(engine.connect(), "--profile=*", "config", "--format=json")
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["services"]
+
+    return write
+
+
+def test_what_replaces_an_image_replaces_it_in_each_service_and_nothing_else(override, stack):
+    changed = {
+        name: service["image"]
+        for name, service in override({"PYTHON_IMAGE": "mine:1"}).items()
+        if service["image"] != stack["services"][name]["image"]
+    }
+    original = stack["services"]["webhook"]["image"]
+    users = {name for name, each in stack["services"].items() if each["image"] == original}
+    assert changed == dict.fromkeys(users, "mine:1")
+
+
+def test_grafana_runs_as_who_may_read_its_password(override):
+    # Whoever runs this test wrote the password.
+    assert override({})["grafana"]["user"] == f"{os.getuid()}:0"

@@ -1,6 +1,7 @@
 """The lab's logic: what is missing on a machine, and what the mirror holds."""
 
 import hashlib
+import os
 import socket
 import subprocess
 import tarfile
@@ -54,6 +55,14 @@ def test_the_ports_of_compose_are_those_of_its_file_unless_the_environment_says_
     assert ports[9090] == "Prometheus, PROMETHEUS_PORT"
     assert 3001 in ports
     assert 3000 not in ports
+
+
+@pytest.mark.parametrize(("umask", "problems"), [(0o022, 0), (0o027, 1), (0o077, 1)])
+def test_a_clone_that_containers_cannot_read_is_told(tmp_path, umask, problems):
+    before = os.umask(umask)
+    (tmp_path / "compose" / "jobs").mkdir(parents=True)
+    os.umask(before)
+    assert len(list(preflight.closed_folders(tmp_path))) == problems
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def page(url):
     return requests.get(url, headers={"Accept": "text/html,*/*"}, timeout=5).text
 
 
-def tell(url, **message):
+def tell(url, receiver="operations", alerts=(ALERT,)):
+    message = {"receiver": receiver, "alerts": list(alerts)}
     return requests.post(url, json=message, timeout=5)
 
 
@@ -73,7 +74,34 @@ def test_a_page_without_notifications_says_so(url):
     assert "Nobody was told anything yet." in page(url)
 
 
-@pytest.mark.parametrize("body", ["{", "[1]", "1"])
+def test_a_link_leads_to_no_script(url):
+    notes = {**ALERT["annotations"], "runbook_url": "javascript:alert(1)"}
+    tell(url, alerts=[{**ALERT, "annotations": notes}])
+    assert "<p>javascript:alert(1)</p>" in page(url)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_pages_of_others_can_neither_tell_nor_forget(url, method):
+    tell(url)
+    message = {"receiver": "operations", "alerts": []}
+    headers = {"Origin": "http://elsewhere.example"}
+    answer = requests.request(method, url, json=message, headers=headers, timeout=5)
+    assert answer.status_code == 403
+    assert len(requests.get(url, timeout=5).json()) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{",
+        "[1]",
+        "1",
+        '{"receiver": "x"}',
+        '{"receiver": "x", "alerts": null}',
+        '{"receiver": "x", "alerts": [{"status": "firing"}]}',
+        '{"receiver": null, "alerts": []}',
+    ],
+)
 def test_what_is_no_notification_is_refused(url, body):
     assert requests.post(url, data=body, timeout=5).status_code == 400
     assert requests.get(url, timeout=5).json() == []
@@ -88,5 +116,5 @@ def test_what_is_forgotten_is_gone_and_the_rest_is_not(url):
 
 
 def test_each_alert_is_logged_in_a_line(server, url):
-    tell(url, receiver="operations", alerts=[{**ALERT, "annotations": {"summary": "it failed"}}])
+    tell(url, alerts=[{**ALERT, "annotations": {"summary": "it failed"}}])
     assert eventually(lambda: " UTC firing it failed\n" in server[1].read_text(), 5)

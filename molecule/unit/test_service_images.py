@@ -1,0 +1,126 @@
+"""Which images the Compose stack runs where some cannot be pulled.
+
+The engine and its registries are stand-ins: none can be reached from everywhere. What Docker's SDK
+raises is taken from its documentation, that real images are pulled is not proven.
+"""
+
+import pytest
+import requests
+from docker.errors import APIError, ImageNotFound, NotFound
+
+from lab import LabError, image, releases, service_images
+
+VERSIONS = {name: ["1.2.3"] for name in service_images.SERVICES}
+UNREACHABLE = APIError("500", explanation="no such host")
+SILENT = requests.ReadTimeout("no answer")
+
+
+class Engine:
+    """An engine with some images, which pulls others, or fails to."""
+
+    def __init__(self, present=(), problems=None):
+        self.images = self
+        self.id = "sha256:1"
+        self.present = set(present)
+        self.problems = problems or {}
+        self.pulled = []
+
+    def get(self, tag):
+        if tag not in self.present:
+            raise ImageNotFound(tag)
+        return self
+
+    def pull(self, tag):
+        self.pulled.append(tag)
+        if problem := self.problems.get(tag):
+            raise problem
+        self.present.add(tag)
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch):
+    """Return the tags of the stand-ins that are built, without building them."""
+    tags = []
+    monkeypatch.setattr(service_images, "_build", lambda *arguments: tags.append(arguments[-1]))
+    monkeypatch.setattr(image, "ensure", lambda *_: "node:trixie")
+    monkeypatch.setattr(releases, "ensure", lambda *_: VERSIONS)
+    monkeypatch.setattr(releases, "source", lambda: releases.DEBIAN_SOURCE)
+    return tags
+
+
+@pytest.fixture
+def wanted():
+    return service_images.pinned()
+
+
+def ensure(engine):
+    engine.present.add("node:trixie")
+    return service_images.ensure(engine)
+
+
+def test_images_that_are_there_are_not_pulled(wanted):
+    engine = Engine(present=wanted.values())
+    assert ensure(engine) == service_images.Images({}, True, True, [])
+    assert engine.pulled == []
+
+
+def test_images_that_can_be_pulled_are(wanted, built):
+    engine = Engine()
+    assert ensure(engine) == service_images.Images({}, True, True, [])
+    assert engine.pulled == list(wanted.values())
+    assert built == []
+
+
+def test_without_grafanas_image_only_grafana_is_left_out(wanted, built):
+    tag = wanted["GRAFANA_IMAGE"]
+    others = set(wanted.values()) - {tag}
+    found = ensure(Engine(present=others, problems={tag: UNREACHABLE}))
+    (remark,) = found.remarks
+    assert remark == f"Grafana       is left out: {tag}: no such host"
+    assert (found.stand_ins, found.has_grafana, found.have_pages, built) == ({}, False, True, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "has_pages"), [("PROMETHEUS_IMAGE", False), ("PUSHGATEWAY_IMAGE", True)]
+)
+def test_a_stand_in_replaces_only_what_is_missing(wanted, built, name, has_pages):
+    tag = wanted[name]
+    others = set(wanted.values()) - {tag}
+    found = ensure(Engine(present=others, problems={tag: UNREACHABLE}))
+    assert found.stand_ins == {name: built[0]}
+    service = name.removesuffix("_IMAGE").lower()
+    assert built[0].startswith(f"batch-job-lab/{service}:1.2.3-")
+    assert (found.has_grafana, found.have_pages) == (True, has_pages)
+    assert f"{built[0]} for {tag}" in found.remarks[-1]
+
+
+def test_python_and_curl_come_with_the_node(wanted):
+    missing = {name: wanted[name] for name in ("PYTHON_IMAGE", "CURL_IMAGE")}
+    problems = dict.fromkeys(missing.values(), UNREACHABLE)
+    found = ensure(Engine(present=set(wanted.values()) - problems.keys(), problems=problems))
+    assert found.stand_ins == dict.fromkeys(missing, "node:trixie")
+
+
+@pytest.mark.parametrize("problem", [UNREACHABLE, SILENT])
+def test_where_no_registry_answers_one_is_asked_once(wanted, problem):
+    engine = Engine(problems=dict.fromkeys(wanted.values(), problem))
+    found = ensure(engine)
+    assert len(engine.pulled) == 1
+    assert set(found.stand_ins) == set(wanted) - {"GRAFANA_IMAGE"}
+    assert not found.has_grafana
+
+
+def test_an_image_that_a_registry_does_not_have_is_an_error_that_names_it(wanted):
+    tag = wanted["ALERTMANAGER_IMAGE"]
+    with pytest.raises(LabError, match=f"ALERTMANAGER_IMAGE={tag}, .*manifest unknown"):
+        ensure(Engine(problems={tag: NotFound("manifest unknown")}))
+
+
+def test_a_stand_in_of_another_recipe_is_another_image(wanted, built, monkeypatch):
+    engine = Engine(problems=dict.fromkeys(wanted.values(), UNREACHABLE))
+    ensure(engine)
+    engine.id = "sha256:2"
+    ensure(engine)
+    monkeypatch.setattr(service_images, "DOCKERFILE", "FROM {node}")
+    ensure(engine)
+    assert len(built) == len(set(built)) == 3 * len(service_images.SERVICES)
