@@ -185,7 +185,7 @@ def check_own(text: str) -> OwnMetrics:
                 if (name, labels) in seen:
                     raise ValueError("the same series once more")
                 seen.add((name, labels))
-                kept.setdefault(_family(name, types), []).append(line)
+                kept.setdefault(family_name(name, types), []).append(line)
         except ValueError as error:
             problems.append(f"line {number} is left out: {error}")
     families = []
@@ -194,6 +194,15 @@ def check_own(text: str) -> OwnMetrics:
         whole = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
         families += [each for each in parse("\n".join(whole)) if each.samples]
     return OwnMetrics(families, problems)
+
+
+def family_name(name: str, types: Mapping[str, str]) -> str:
+    """Return the family to which a sample belongs, by the TYPE lines above it."""
+    for suffix in ("_bucket", "_sum", "_count"):
+        base = name[: -len(suffix)]
+        if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
+            return base
+    return name
 
 
 def _check_name(name: str) -> None:
@@ -234,12 +243,3 @@ def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     if sample.timestamp is not None:
         raise ValueError("Pushgateway takes no timestamps")
     return sample.name, tuple(sorted(sample.labels.items()))
-
-
-def _family(name: str, types: Mapping[str, str]) -> str:
-    """Return the family to which a sample belongs, by the TYPE lines above it."""
-    for suffix in ("_bucket", "_sum", "_count"):
-        base = name[: -len(suffix)]
-        if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
-            return base
-    return name

@@ -32,6 +32,7 @@ PUSH_TIME = "push_time_seconds"
 # node_exporter's own metrics; of two that differ it exposes either.
 RESERVED = ("go_", "node_", "process_", "promhttp_")
 COMMENT = re.compile(r"^# (HELP|TYPE) (\S+) (.*)$", re.MULTILINE)
+SAMPLE = re.compile(r"^[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 
 
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
@@ -101,11 +102,11 @@ def _labelled(family: Metric, group: Group) -> Metric:
 
 def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
     """Raise RejectedError when node_exporter would not expose all metrics of a text."""
-    own = _comments(text)
+    own = _names(text)
     for other, content in _files(directory):
         if other == name:
             continue
-        for metric, comments in _comments(content).items():
+        for metric, comments in _names(content).items():
             if own.get(metric, comments) != comments:
                 raise RejectedError(
                     f"{gateway.url} has a {metric} of another type or help text in {other}"
@@ -115,11 +116,21 @@ def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
             raise RejectedError(f"{gateway.url} is node_exporter's, which has its own {metric}")
 
 
-def _comments(text: str) -> dict[str, dict[str, str]]:
-    """Return type and help text of each metric in a text."""
-    found: dict[str, dict[str, str]] = {}
-    for word, metric, said in COMMENT.findall(text):
-        found.setdefault(metric, {})[word] = said
+def _names(text: str) -> dict[str, dict[str, str]]:
+    """Return type and help text, as far as they are told, of each name that a text takes.
+
+    node_exporter makes up what is missing, with the file's path in the help text:
+    https://github.com/prometheus/node_exporter/issues/3052. An `x_count` cannot be beside a
+    histogram `x`.
+    """
+    told: dict[str, dict[str, str]] = {}
+    for word, family, said in COMMENT.findall(text):
+        told.setdefault(family, {})[word] = said
+    types = {family: comments.get("TYPE", "") for family, comments in told.items()}
+    found = {}
+    for name in SAMPLE.findall(text):
+        family = metrics.family_name(name, types)
+        found[name] = found[family] = told.get(family, {})
     return found
 
 

@@ -303,19 +303,43 @@ def test_two_jobs_may_have_the_same_metric_with_other_help_texts(to, exporter):
     assert [exporter.values(job)["x"] for job in ("nightly", "other")] == [1, 2]
 
 
+HISTOGRAM = '# TYPE x histogram\nx_bucket{le="+Inf"} 1\nx_sum 1\nx_count 1\n'
+
+
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("theirs", "ours", "name"),
     [
-        ("theirs.prom", "# TYPE x counter\nx 1\n"),
-        ("theirs.prom", "# TYPE x gauge\nx 1\n"),
-        ("theirs.prom", "# HELP x Theirs.\n# TYPE x gauge\nx 1\n"),
+        ("# TYPE x counter\nx 1\n", "# TYPE x gauge\nx 1\n", "x"),
+        ("# TYPE x gauge\nx 1\n", "# TYPE x gauge\nx 1\n", "x"),
+        ("# HELP x Theirs.\n# TYPE x gauge\nx 1\n", "# TYPE x gauge\nx 1\n", "x"),
+        ("x 1\n", "# TYPE x gauge\nx 1\n", "x"),
+        ("x 1\n", "x 1\n", "x"),
+        ('y 1\n  x {a="1"} 1\n', "x 1\n", "x"),
+        ("x_count 1\n", HISTOGRAM, "x_count"),
+        (HISTOGRAM, "x_count 1\n", "x_count"),
     ],
 )
-def test_a_metric_that_would_not_be_exposed_is_rejected(to, exporter, name, text):
-    (exporter.directory / name).write_text(text)
-    with pytest.raises(RejectedError, match=r"a x of another type or help text in theirs\.prom"):
-        push(to, "# TYPE x gauge\nx 1\n")
+def test_a_metric_that_would_not_be_exposed_is_rejected(to, exporter, theirs, ours, name):
+    (exporter.directory / "theirs.prom").write_text(theirs)
+    said = rf"a {name} of another type or help text in theirs\.prom"
+    with pytest.raises(RejectedError, match=said):
+        push(to, ours)
     assert not exporter.samples("nightly")
+
+
+@pytest.mark.parametrize(
+    "theirs", ["x_bucket 1\n", "xx 1\n", "# HELP x Theirs.\n# x 1\n", 'y{x="1"} 1\n']
+)
+def test_what_does_not_disturb_a_metric_is_no_reason_to_reject_it(to, exporter, theirs):
+    (exporter.directory / "a.prom").write_text(theirs)
+    push(to, "# TYPE x gauge\nx 1\n")
+    assert exporter.values("nightly")["x"] == 1
+
+
+def test_jobs_share_a_histogram(to, exporter):
+    push(to, HISTOGRAM)
+    push(to, HISTOGRAM, Group("other", INSTANCE))
+    assert [exporter.values(job)["x_count"] for job in ("nightly", "other")] == [1, 1]
 
 
 def test_node_exporters_own_metrics_are_rejected(to, exporter):
