@@ -25,6 +25,8 @@ from batch_job.gateway import TIMEOUT, GatewayError, Group, RejectedError
 
 # node_exporter reads the files of this suffix.
 SUFFIX = ".prom"
+# Bytes that are read of a file.
+LIMIT = 16 << 20
 # When two files differ in the help text of a metric, node_exporter exposes it from one of them
 # only. So all have the same, in all versions of this program.
 HELP = "Reported by batch-job."
@@ -103,7 +105,7 @@ def _labelled(family: Metric, group: Group) -> Metric:
 def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
     """Raise RejectedError when node_exporter would not expose all metrics of a text."""
     own = _names(text)
-    for other, content in _files(directory):
+    for other, content in _files(directory, follow=True):
         if other == name:
             continue
         for metric, comments in _names(content).items():
@@ -181,27 +183,40 @@ def _locked(gateway: Gateway) -> Iterator[int]:
         yield directory
 
 
-def _files(directory: int, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield name and text of each file that node_exporter reads, but for what cannot be read."""
+def _files(directory: int, prefix: str = "", follow: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each file that node_exporter reads, but for what cannot be read.
+
+    It follows links.
+    """
     for name in sorted(os.listdir(directory)):
         if name.startswith(prefix) and name.endswith(SUFFIX):
             with suppress(OSError):
-                yield name, _read(directory, name)
+                yield name, _read(directory, name, follow)
 
 
-def _read(directory: int, name: str) -> str:
-    """Return the text of a file, nothing when there is none. Raises OSError for no plain file."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _read(directory: int, name: str, follow: bool = False) -> str:
+    """Return the text of a file, nothing when there is none. Raises OSError for no plain file.
+
+    The reporter may be root and the directory another user's, whose links may lead to devices that
+    would notice being opened, and to files of the kernel, which have no size and may block.
+    """
+    link = 0 if follow else os.O_NOFOLLOW
     try:
-        handle = os.open(name, flags, dir_fd=directory)
+        handle = os.open(name, os.O_PATH | os.O_CLOEXEC | link, dir_fd=directory)
     except FileNotFoundError:
         return ""
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(f"/proc/self/fd/{handle}", flags)
+        with open(opened, encoding="utf-8", errors="replace") as file:
+            return file.read(min(found.st_size, LIMIT))
     except OSError as error:
         raise OSError(error.errno, f"{name}: {error.strerror}") from error
-    with open(handle, encoding="utf-8", errors="replace") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, f"{name}: not a plain file")
-        return file.read()
+    finally:
+        os.close(handle)
 
 
 def _write(directory: int, name: str, text: str) -> None:

@@ -327,6 +327,45 @@ def test_a_metric_that_would_not_be_exposed_is_rejected(to, exporter, theirs, ou
     assert not exporter.samples("nightly")
 
 
+def test_a_metric_that_others_have_behind_a_link_is_rejected(to, exporter, tmp_path):
+    (tmp_path / "theirs").write_text("x 1\n")
+    (exporter.directory / "theirs.prom").symlink_to(tmp_path / "theirs")
+    with pytest.raises(RejectedError, match=r"a x of another type or help text in theirs\.prom"):
+        push(to)
+    assert not exporter.samples("nightly")
+
+
+def test_a_pipe_behind_a_link_is_not_opened(to, exporter, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (exporter.directory / "theirs.prom").symlink_to(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("",))
+    writer.start()
+    push(to)
+    writer.join(0.1)
+    waits = writer.is_alive()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
+    exporter.wipe()
+    assert waits
+
+
+@pytest.mark.parametrize("target", ["missing", ".", "/dev/null", "/proc/sys/kernel/ostype"])
+def test_a_link_to_anything_else_costs_no_metric(to, exporter, target):
+    (exporter.directory / "theirs.prom").symlink_to(target)
+    push(to, "Linux 1\n")
+    (exporter.directory / "theirs.prom").unlink()
+    assert exporter.values("nightly")["Linux"] == 1
+
+
+def test_a_file_of_others_may_be_of_any_size(to, exporter):
+    with open(exporter.directory / "theirs.prom", "w") as file:
+        file.truncate(1 << 42)
+    push(to)
+    (exporter.directory / "theirs.prom").unlink()
+    assert exporter.values("nightly")["x"] == 1
+
+
 @pytest.mark.parametrize(
     "theirs", ["x_bucket 1\n", "xx 1\n", "# HELP x Theirs.\n# x 1\n", 'y{x="1"} 1\n']
 )
