@@ -7,7 +7,6 @@ group is done to its file, so that a scrape with `honor_labels` finds the same s
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -25,6 +24,8 @@ from batch_job.gateway import TIMEOUT, GatewayError, Group, RejectedError
 
 # node_exporter reads the files of this suffix.
 SUFFIX = ".prom"
+# Seconds after which a new file that is still there is one of a reporter that was killed.
+ABANDONED = 2.0
 # Bytes that are read of a file.
 LIMIT = 16 << 20
 # When two files differ in the help text of a metric, node_exporter exposes it from one of them
@@ -43,20 +44,21 @@ def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bo
     whole = [_labelled(family, group) for family in [*pushed, _push_time()]]
     own = {family.name for family in pushed} - {each.name for each in metrics.without_own(pushed)}
     name = _file_name(group)
-    with _locked(gateway) as directory:
+    with _opened(gateway) as directory, _locked(directory, name) as new:
         before = _read(directory, name)
         if own:
             text = metrics.render(family for family in whole if family.name in own)
             _check_own(gateway, directory, name, text)
         if not replace:
             whole = metrics.merge(_parse(before), whole)
-        _write(directory, name, metrics.render(whole))
+        _write(directory, name, new, metrics.render(whole))
 
 
 def delete(gateway: Gateway, group: Group) -> None:
     """Delete a group, if it is there. Raises GatewayError."""
-    with _locked(gateway) as directory, suppress(FileNotFoundError):
-        os.unlink(_file_name(group), dir_fd=directory)
+    name = _file_name(group)
+    with _opened(gateway) as directory, _locked(directory, name), suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
 
 
 def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
@@ -103,7 +105,10 @@ def _labelled(family: Metric, group: Group) -> Metric:
 
 
 def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
-    """Raise RejectedError when node_exporter would not expose all metrics of a text."""
+    """Raise RejectedError when node_exporter would not expose all metrics of a text.
+
+    Of two jobs that begin to differ at the same moment, each learns it with its next report.
+    """
     own = _names(text)
     for other, content in _files(directory, follow=True):
         if other == name:
@@ -168,19 +173,46 @@ def _opened(gateway: Gateway) -> Iterator[int]:
 
 
 @contextmanager
-def _locked(gateway: Gateway) -> Iterator[int]:
-    """Open the directory as its only writer. Raises GatewayError, also after some seconds."""
+def _locked(directory: int, name: str) -> Iterator[int]:
+    """Make the file that is to replace another; while somebody else has one, wait.
+
+    Everybody who may read a file or directory can hold it with flock(), and one that is nobody
+    else's to read would lock out other users who report here. This takes the right to write to the
+    directory, no less and no more. Raises OSError, also after some seconds.
+    """
+    temporary = _temporary(name)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     limit = time.monotonic() + TIMEOUT
-    with _opened(gateway) as directory:
-        while True:
-            try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > limit:
-                    raise GatewayError(f"{gateway.url} is locked by somebody else") from None
-                time.sleep(0.01)
-        yield directory
+    while True:
+        with suppress(FileExistsError):
+            new = os.open(temporary, flags, 0o644, dir_fd=directory)
+            break
+        if time.monotonic() > limit:
+            raise OSError(errno.EBUSY, f"{name} is being written by somebody else")
+        with suppress(FileNotFoundError):
+            made = os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_mtime
+            if abs(time.time() - made) > ABANDONED:
+                os.unlink(temporary, dir_fd=directory)
+                continue
+        time.sleep(0.01)
+    try:
+        yield new
+    finally:
+        with suppress(OSError):
+            if _is_at(directory, temporary, new):
+                os.unlink(temporary, dir_fd=directory)
+        os.close(new)
+
+
+def _temporary(name: str) -> str:
+    """Return the name of the file that is to replace another; node_exporter does not read it."""
+    return f".{name}.new"
+
+
+def _is_at(directory: int, name: str, handle: int) -> bool:
+    """Tell whether a file is still what somebody made. Raises OSError."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return os.path.samestat(found, os.fstat(handle))
 
 
 def _files(directory: int, prefix: str = "", follow: bool = False) -> Iterator[tuple[str, str]]:
@@ -219,22 +251,17 @@ def _read(directory: int, name: str, follow: bool = False) -> str:
         os.close(handle)
 
 
-def _write(directory: int, name: str, text: str) -> None:
-    """Write a file that everybody may read, as a whole or not at all. Raises OSError."""
-    temporary = f".{name}.new"
-    try:
-        # One of a reporter that was killed is in the way.
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory)
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        with open(os.open(temporary, flags, 0o644, dir_fd=directory), "wb") as file:
-            # Whatever the umask says: node_exporter is another user.
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
+def _write(directory: int, name: str, new: int, text: str) -> None:
+    """Replace a file by a new one that everybody may read, as a whole or not at all.
+
+    Raises OSError.
+    """
+    with open(new, "wb", closefd=False) as file:
+        # Whatever the umask says: node_exporter is another user.
+        os.fchmod(new, 0o644)
+        file.write(text.encode())
+        file.flush()
+        os.fsync(new)
+    if not _is_at(directory, _temporary(name), new):
+        raise OSError(errno.EBUSY, f"{name} is being written by somebody else")
+    os.replace(_temporary(name), name, src_dir_fd=directory, dst_dir_fd=directory)

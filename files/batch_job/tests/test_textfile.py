@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -253,19 +254,32 @@ def test_what_is_no_plain_file_is_neither_followed_nor_replaced(to, odd, replace
     assert odd.lstat().st_ino == before.st_ino
 
 
-def test_a_planted_temporary_file_is_not_followed(to, exporter, tmp_path):
-    (exporter.directory / f".{textfile._file_name(GROUP)}.new").symlink_to(tmp_path / "target")
+@pytest.fixture
+def new(exporter):
+    """Return where the file is made that is to replace a group's."""
+    return exporter.directory / f".{textfile._file_name(GROUP)}.new"
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(textfile, "TIMEOUT", 0.1)
+
+
+def test_a_planted_temporary_file_is_not_followed(to, exporter, tmp_path, new, monkeypatch):
+    monkeypatch.setattr(textfile, "ABANDONED", 0.1)
+    new.symlink_to(tmp_path / "target")
     push(to)
     assert exporter.values("nightly")["x"] == 1
     assert not (tmp_path / "target").exists()
 
 
 def test_a_temporary_file_planted_at_the_last_moment_is_not_followed(
-    to, exporter, tmp_path, monkeypatch
+    to, tmp_path, new, impatient, monkeypatch
 ):
     monkeypatch.setattr(os, "unlink", lambda *_words, **_options: None)
-    (exporter.directory / f".{textfile._file_name(GROUP)}.new").symlink_to(tmp_path / "target")
-    with pytest.raises(GatewayError, match="File exists"):
+    monkeypatch.setattr(textfile, "ABANDONED", 0)
+    new.symlink_to(tmp_path / "target")
+    with pytest.raises(GatewayError, match="being written by somebody else"):
         push(to)
     assert not (tmp_path / "target").exists()
 
@@ -286,15 +300,68 @@ def test_reports_of_a_group_at_the_same_time_are_all_there(to, exporter):
     assert {f"x{number}" for number in range(16)} <= set(exporter.values("nightly"))
 
 
-def test_a_lock_that_somebody_else_holds_is_waited_for_and_not_for_ever(to, exporter, monkeypatch):
-    monkeypatch.setattr(textfile, "TIMEOUT", 0.1)
-    held = os.open(exporter.directory, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    with pytest.raises(GatewayError, match="locked by somebody else"):
-        push(to)
-    os.close(held)
+def test_somebody_else_who_writes_is_waited_for_and_not_for_ever(to, exporter, new, impatient):
+    new.touch()
+    for change in (push, gateway.delete):
+        with pytest.raises(GatewayError, match="being written by somebody else"):
+            change(to, group=GROUP)
+    assert new.exists()
+    push(to, group=Group("other", INSTANCE))
+    new.unlink()
     push(to)
     assert exporter.values("nightly")["x"] == 1
+
+
+def test_who_was_killed_while_writing_is_not_waited_for(to, exporter, new, impatient):
+    new.write_text("x{")
+    os.utime(new, (0, 0))
+    push(to)
+    assert exporter.values("nightly")["x"] == 1
+    assert not new.exists()
+
+
+def test_who_wrote_for_so_long_that_somebody_else_began_changes_nothing(
+    to, exporter, new, monkeypatch
+):
+    push(to)
+
+    def slow(handle):
+        new.unlink()
+        new.write_text("theirs")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with pytest.raises(GatewayError, match="being written by somebody else"):
+        push(to, "x 2\n")
+    assert exporter.values("nightly")["x"] == 1
+    assert new.read_text() == "theirs"
+
+
+def test_who_may_only_read_cannot_keep_reports_away(to, exporter, impatient):
+    push(to)
+    with ExitStack() as held:
+        for path in (exporter.directory, *exporter.directory.iterdir()):
+            handle = os.open(path, os.O_RDONLY)
+            held.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        push(to, "x 2\n")
+    assert exporter.values("nightly")["x"] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_another_user_wrote_or_began_to_write_is_no_obstacle(
+    to, host, exporter, new, unprivileged
+):
+    push(to)
+    new.touch(0o600)
+    os.utime(new, (0, 0))
+    exporter.directory.chmod(0o777)
+    for path in (exporter.directory, *exporter.directory.iterdir()):
+        os.chown(path, 65534, 65534)
+    done = host("push", "--job", "nightly", prefix=unprivileged, stdin="y 1")
+    os.chown(exporter.directory, 0, 0)
+    exporter.directory.chmod(0o755)
+    assert done.stderr == ""
+    assert {"x", "y"} <= set(exporter.values("nightly"))
 
 
 def test_two_jobs_may_have_the_same_metric_with_other_help_texts(to, exporter):
