@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from batch_job import __version__
 from batch_job.values import duration, instance_name, job_name
 
 USAGE = 64
@@ -72,9 +73,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         separator = words.index("--")
         words, command = words[:separator], words[separator + 1 :]
     parser = all_verbs()
-    arguments = parser.parse_args(words)
+    arguments, unknown = parser.parse_known_args(words)
     if arguments.verb == "run" and not command:
         parser.error("run: the command goes after --")
+    if unknown:
+        parser.error(f"{arguments.verb}: unrecognized arguments: {' '.join(unknown)}")
     arguments.command = command
     return arguments
 
@@ -92,6 +95,7 @@ def all_verbs() -> Parser:
     """Return the parser of all verbs."""
     formatter = argparse.RawDescriptionHelpFormatter
     whole = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
+    whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = whole.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     common = Parser(add_help=False)

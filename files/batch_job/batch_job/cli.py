@@ -178,9 +178,12 @@ def flush(arguments: argparse.Namespace) -> int:
     host = _host(arguments)
     delivered = delivery.flush(host.gateways, host.spool)
     urls = {gateway.url for gateway in host.gateways}
-    waiting = [kept for kept in host.spool.kept() if kept.url in urls]
+    kept = host.spool.kept()
+    waiting = [each for each in kept if each.url in urls]
     if delivered or waiting:
         print(f"{delivered} kept reports delivered, {len(waiting)} wait")
+    for other in sorted({each.url for each in kept} - urls):
+        print_error(f"reports wait for {other}, which is no gateway of this host")
     return LATER if waiting else 0
 
 
@@ -199,10 +202,10 @@ def check(arguments: argparse.Namespace) -> int:
     """Check everything that can be checked without a gateway."""
     import pwd
 
-    from batch_job.config import ConfigError, declared_jobs, load
+    from batch_job.config import ConfigError, declared_jobs
     from batch_job.schedule import ScheduleError, deadlines
 
-    gateways = load(arguments.config_directory).gateways
+    gateways = _host(arguments).gateways
     jobs = declared_jobs(arguments.config_directory)
     for job in jobs.values():
         try:

@@ -25,6 +25,9 @@ RESERVED = ("push_time_seconds", "push_failure_time_seconds")
 GROUPING_LABELS = ("job", "instance")
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+# What jobs write and rules read, so that nobody need say what it is. A gateway takes one type for a
+# metric: a job that gave another one would keep all others from reporting theirs.
+WELL_KNOWN = {"backup_size_bytes": "Size of the backup."}
 # Bytes; a job that writes more than this has mistaken the file for a log.
 OWN_LIMIT = 1 << 20
 
@@ -190,6 +193,10 @@ def check_own(text: str) -> OwnMetrics:
             problems.append(f"line {number} is left out: {error}")
     families = []
     for name, lines in kept.items():
+        if name in WELL_KNOWN:
+            types.setdefault(name, "gauge")
+            # Of two, the latter counts.
+            lines.insert(0, f"# HELP {name} {WELL_KNOWN[name]}")
         # Without a type, the client library would make a family of each series.
         whole = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
         families += [each for each in parse("\n".join(whole)) if each.samples]

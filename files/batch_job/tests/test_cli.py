@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import batch_job
+
 RUN = ("run", "--job", "nightly")
 SOURCES = sorted((Path(__file__).parents[1] / "batch_job").glob("*.py"))
 
@@ -375,6 +377,16 @@ def test_a_flush_sends_what_waits(node, start_pushgateway, port):
     assert node("flush").stdout == ""
 
 
+def test_what_waits_for_a_gateway_that_is_none_any_more_is_told(node, pushgateway, dead_url):
+    node.configure(dead_url)
+    node.run("true")
+    node.configure(pushgateway.url)
+    done = node("flush")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert one_line(done)
+    assert f"reports wait for {dead_url}, which is no gateway of this host" in done.stderr
+
+
 def test_the_next_report_of_any_job_takes_along_what_waits(node, start_pushgateway, port):
     node.configure(f"http://127.0.0.1:{port}")
     node.run("true", job="one")
@@ -405,10 +417,26 @@ def test_a_damaged_kept_report_harms_nothing(node, pushgateway):
     assert pushgateway.result("nightly") == "success"
 
 
+def test_a_command_that_does_not_stand_behind_dashes_is_told_where_it_goes(node):
+    done = node(*RUN, "true")
+    assert done.returncode == 64
+    assert "the command goes after --" in done.stderr
+
+
+def test_the_version_is_that_of_the_package(node):
+    assert node("--version").stdout == f"batch-job {batch_job.__version__}\n"
+
+
 def test_check_counts_what_is_fine(node):
     node.declare("nightly", max_age="1h")
     done = node("check")
     assert (done.returncode, done.stdout) == (0, "1 gateways, 1 declared jobs: fine\n")
+
+
+def test_check_takes_a_gateway_of_the_environment(node, dead_url):
+    node.configure()
+    assert "no gateway is configured" in node("check").stderr
+    assert node("check", "--gateway", dead_url).stdout.startswith("1 gateways")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,25 @@ def test_a_family_written_in_two_places_is_joined_under_its_type():
     )
 
 
+SIZE = "backup_size_bytes 4096.0\n"
+HELP = "# HELP backup_size_bytes Size of the backup.\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        ("", f"{HELP}# TYPE backup_size_bytes gauge\n"),
+        ("# TYPE backup_size_bytes untyped\n", f"{HELP}# TYPE backup_size_bytes untyped\n"),
+        (
+            "# HELP backup_size_bytes Mine.\n",
+            "# HELP backup_size_bytes Mine.\n# TYPE backup_size_bytes gauge\n",
+        ),
+    ],
+)
+def test_the_size_of_a_backup_is_a_gauge_unless_the_job_says_otherwise(said, whole):
+    assert metrics.render(metrics.check_own(said + SIZE).families) == whole + SIZE
+
+
 HISTOGRAM = """\
 # HELP took_seconds How long each took.
 # TYPE took_seconds histogram
