@@ -29,7 +29,7 @@ compose-down: .venv/ready ## Stop the containers; what they know is kept
 compose-clean: .venv/ready ## Remove the containers and all they know
 	@python -m lab.compose clean
 
-venv: .venv/ready ## Install Ansible into .venv, which is all that a rollout of your own needs
+venv: .venv/ready ## Install Ansible into .venv for rollouts of your own, and what the tests need
 
 test: lint unit molecule ## Run everything
 

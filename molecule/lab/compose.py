@@ -86,8 +86,9 @@ def up(client: docker.DockerClient) -> None:
         receivers = ", ".join(each["name"] for each in alert["receivers"])
         summary = alert["annotations"]["summary"]
         print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
+    print("\nNo host is behind these jobs: what one said is in `docker logs batch-jobs-JOB-1`.")
     print(
-        "\n`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all."
+        "`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all."
     )
 
 

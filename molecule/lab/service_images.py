@@ -73,12 +73,14 @@ def ensure(client: docker.DockerClient) -> Images:
     wanted = pinned()
     with step("Looking for the images"):
         problems = _unavailable(client, wanted)
-    remarks = [f"Grafana       is left out: {problems[GRAFANA]}"] if GRAFANA in problems else []
     stand_ins = _built(client, sorted(problems.keys() - {GRAFANA}))
+    remarks = []
+    if GRAFANA in problems:
+        remarks.append(f"Grafana       is left out: {wanted[GRAFANA]} cannot be pulled")
     if stand_ins:
-        reason = problems[next(iter(stand_ins))]
-        remarks.append(f"Stand-ins run for images that cannot be pulled ({reason}):")
-        remarks += (f"  {tag} for {wanted[name]}" for name, tag in stand_ins.items())
+        remarks.append("Stand-ins     run for other images that cannot be pulled:")
+        remarks += (f"              {wanted[name]}: {tag}" for name, tag in stand_ins.items())
+    remarks += (f"Docker says   {problem}" for problem in sorted(set(problems.values())))
     have_pages = PAGES.isdisjoint(stand_ins) or releases.source() == releases.UPSTREAM_SOURCE
     return Images(stand_ins, GRAFANA not in problems, have_pages, remarks)
 
@@ -107,9 +109,9 @@ def _pull(client: docker.DockerClient, name: str, tag: str) -> str:
     except NotFound as error:
         raise LabError(f"{name}={tag}, of compose/.env or the environment: {error}") from error
     except APIError as error:
-        return f"{tag}: {error.explanation}"
+        return str(error.explanation)
     except requests.RequestException as error:
-        return f"{tag}: {error}"
+        return str(error)
     return ""
 
 

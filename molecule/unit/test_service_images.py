@@ -75,8 +75,10 @@ def test_without_grafanas_image_only_grafana_is_left_out(wanted, built):
     tag = wanted["GRAFANA_IMAGE"]
     others = set(wanted.values()) - {tag}
     found = ensure(Engine(present=others, problems={tag: UNREACHABLE}))
-    (remark,) = found.remarks
-    assert remark == f"Grafana       is left out: {tag}: no such host"
+    assert found.remarks == [
+        f"Grafana       is left out: {tag} cannot be pulled",
+        "Docker says   no such host",
+    ]
     assert (found.stand_ins, found.has_grafana, found.have_pages, built) == ({}, False, True, [])
 
 
@@ -91,7 +93,7 @@ def test_a_stand_in_replaces_only_what_is_missing(wanted, built, name, has_pages
     service = name.removesuffix("_IMAGE").lower()
     assert built[0].startswith(f"batch-job-lab/{service}:1.2.3-")
     assert (found.has_grafana, found.have_pages) == (True, has_pages)
-    assert f"{built[0]} for {tag}" in found.remarks[-1]
+    assert f"{tag}: {built[0]}" in "".join(found.remarks)
 
 
 def test_python_and_curl_come_with_the_node(wanted):
