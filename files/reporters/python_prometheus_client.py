@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Copy an SQLite database and report the run to Pushgateway, with `prometheus_client`.
 
     python_prometheus_client.py --gateway http://gateway:9091 JOB DATABASE COPY

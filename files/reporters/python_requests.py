@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Copy an SQLite database and report the run to Pushgateway, with `requests` alone.
 
     python_requests.py --gateway http://gateway:9091 JOB DATABASE COPY

@@ -87,9 +87,7 @@ def up(client: docker.DockerClient) -> None:
         summary = alert["annotations"]["summary"]
         print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
     print("\nNo host is behind these jobs: what one said is in `docker logs batch-jobs-JOB-1`.")
-    print(
-        "`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all."
-    )
+    print("`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all.")
 
 
 def expected_alerts(alertmanager: str) -> list[dict[str, Any]]:
