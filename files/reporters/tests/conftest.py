@@ -19,7 +19,10 @@ from batch_job.config import Gateway
 from lab import releases
 
 # Whatever a URL, a shell or the text format could trip over.
-ODD_NAMES = ["a b", "team/nightly", "größe", "..", "100%", "a+b>>>???", "-n", 'say "hi"\\n']
+ODD_NAMES = [
+    *("a b", "team/nightly", "größe", "..", "100%", "a+b>>>???", "-n", 'say "hi"\\n'),
+    "a name longer than 57 bytes, which base64 writes on two lines",
+]
 
 
 @pytest.fixture(params=ODD_NAMES)

@@ -298,10 +298,86 @@ def test_a_variant_that_fails_is_reported_with_its_exit_status(run, pushgateway,
     assert "last_success_timestamp_seconds" not in found
 
 
-def test_the_smallest_push_arrives(pushgateway, environment):
-    subprocess.run(
-        ["sh", REPORTERS / "push_minimal.sh", "nightly", "records", "42"],
-        env=environment(PUSHGATEWAY_URL=pushgateway.url),
-        check=True,
-    )
+@pytest.fixture
+def push(environment, pushgateway):
+    """Run the smallest push to its end."""
+
+    def wait(job="nightly", metric="records", value="42", shell=("sh",), **variables):
+        return subprocess.run(
+            [*shell, REPORTERS / "push_minimal.sh", job, metric, value],
+            env=environment(**{"PUSHGATEWAY_URL": pushgateway.url, **variables}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    return wait
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_the_smallest_push_arrives_without_a_word(push, pushgateway, shell):
+    done = push(shell=shell)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert pushgateway.values("nightly", instance="")["records"] == 42
+
+
+def test_the_smallest_push_arrives_under_any_name(push, pushgateway, odd_name):
+    assert push(odd_name).stderr == ""
+    assert pushgateway.values(odd_name, instance="")["records"] == 42
+
+
+@pytest.mark.parametrize("table", ["a b", "sales/orders", "größe", "100%"])
+def test_the_smallest_push_may_have_a_label(push, pushgateway, table):
+    assert push(metric=f'records{{table="{table}"}}').stderr == ""
+    labels = pushgateway.families("nightly", instance="")["records"][0]["labels"]
+    assert labels["table"] == table
+
+
+def test_the_smallest_push_leaves_alone_what_others_pushed(push, pushgateway):
+    pushgateway.push("nightly", "others 1\n", instance="")
+    push()
+    assert pushgateway.values("nightly", instance="")["others"] == 1
+
+
+def test_the_smallest_push_fails_where_the_gateway_is_dead(push, dead_url):
+    done = push(PUSHGATEWAY_URL=dead_url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "records of nightly could not be pushed" in done.stderr
+
+
+def test_the_smallest_push_waits_ten_seconds_for_a_gateway(push, silent, impatient_curl):
+    done = push(PUSHGATEWAY_URL=silent)
+    assert done.returncode == 1
+    assert "timed out after 10" in done.stderr
+
+
+def test_the_smallest_push_takes_no_redirect_for_a_success(push, redirect):
+    done = push(PUSHGATEWAY_URL=redirect)
+    assert done.returncode == 1
+    assert "could not be pushed: 302" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "reason"),
+    [("records", "many", "expected float as value"), ("1st", "1", "invalid metric name")],
+)
+def test_the_smallest_push_tells_why_it_was_refused(push, metric, value, reason):
+    done = push(metric=metric, value=value)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+
+
+def test_the_smallest_push_takes_tls_and_a_password_from_a_file(
+    push, secure_pushgateway, curl_config
+):
+    done = push("secure", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert secure_pushgateway.values("secure", instance="")["records"] == 42
+
+
+def test_the_smallest_push_tells_of_a_wrong_password(push, secure_pushgateway, curl_config):
+    curl_config.write_text(curl_config.read_text().replace("correct", "wrong"))
+    done = push(PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
+    assert done.returncode == 1
+    assert "401" in done.stderr
