@@ -27,9 +27,11 @@ def free_port() -> int:
 class Pushgateway:
     """A Pushgateway as its own API shows it."""
 
-    def __init__(self, directory: Path, port: int, web_config: Any = None, **options: Any) -> None:
-        """Start it; `options` are those of `requests`."""
-        self.url = f"{'https' if web_config else 'http'}://127.0.0.1:{port}"
+    def __init__(
+        self, directory: Path, port: int, web_config: Any = None, prefix: str = "", **options: Any
+    ) -> None:
+        """Start it, below a path if there is a prefix; `options` are those of `requests`."""
+        self.url = f"{'https' if web_config else 'http'}://127.0.0.1:{port}{prefix}"
         self._session = requests.Session()
         self._session.trust_env = False
         for name, value in options.items():
@@ -37,6 +39,7 @@ class Pushgateway:
         command = [
             str(releases.program("pushgateway")),
             f"--web.listen-address=127.0.0.1:{port}",
+            f"--web.route-prefix={prefix}",
             "--web.enable-admin-api",
             "--log.level=error",
             f"--persistence.file={directory / 'metrics'}",

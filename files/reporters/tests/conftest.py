@@ -17,6 +17,7 @@ import pytest
 
 from batch_job.config import Gateway
 from lab import releases
+from lab.pushgateway import Pushgateway, free_port
 
 # Whatever a URL, a shell or the text format could trip over.
 ODD_NAMES = [
@@ -127,6 +128,14 @@ def complaints() -> Callable[[str], str]:
         return done.stdout + done.stderr
 
     return ask
+
+
+@pytest.fixture
+def prefixed_pushgateway(tmp_path: Path) -> Iterator[Pushgateway]:
+    """Run a Pushgateway below a path, as behind a proxy."""
+    running = Pushgateway(tmp_path, free_port(), prefix="/push/gateway")
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ proven here, nor is cron itself: its calendar and its mail.
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,15 +21,27 @@ from batch_job.values import duration
 
 REPORTERS = Path(__file__).resolve().parents[1]
 CRON_LINE = re.compile(r"(?:[\d*/,-]+ ){5}(.+)")
+# Of a job, that batch-job still takes.
+ODDEST_NAMES = ["shop:orders.v2-", "_..", "9" * 200]
 
 
 @pytest.fixture
 def job(stand_in):
     """Return a job's program, which exits as it is told, or waits for what its parent is sent."""
-    told_to_go = 'kill -TERM "$PPID" && exec sleep 30'
     return stand_in(
-        "job", f'#!/bin/sh\n[ -z "$IS_TOLD_TO_GO" ] || {{ {told_to_go}; }}\nexit "$STATUS"\n'
+        "job",
+        """#!/bin/sh
+: >"$0.ran"
+[ -z "$IS_TOLD_TO_GO" ] || { kill -TERM "$PPID" && exec sleep 30; }
+exit "$STATUS"
+""",
     )
+
+
+@pytest.fixture
+def has_run(job):
+    """Return whether the job's program was run."""
+    return job.with_name("job.ran").exists
 
 
 @pytest.fixture
@@ -58,13 +71,16 @@ def run_container(container, environment, batch_job, job, secure_gateway):
         "BATCH_JOB_CA_FILE": secure_gateway.ca_file,
     }
 
-    def run(status=0, **more):
-        given = {each["name"]: each["value"] for each in container["env"]}
+    def run(status=0, options=(), **more):
+        given = {each["name"]: here.get(each["name"], each["value"]) for each in container["env"]}
         del given["BATCH_JOB_STATE_DIRECTORY"]
         words = [*container["command"], *container["args"]]
+        for option in options:
+            (old,) = (word for word in words if word.startswith(option.partition("=")[0] + "="))
+            words[words.index(old)] = option
         return subprocess.run(
             [str(job) if word == "/usr/local/bin/nightly-report" else word for word in words],
-            env=environment(**{"STATUS": status, "IS_TOLD_TO_GO": "", **given, **here, **more}),
+            env=environment(**{"STATUS": status, "IS_TOLD_TO_GO": "", **given, **more}),
             capture_output=True,
             text=True,
             check=False,
@@ -109,6 +125,41 @@ def test_a_dead_gateway_harms_no_pod(run_container, dead_url):
     assert "cannot be reached" in done.stderr
 
 
+def test_any_owner_and_kind_of_a_pods_job_arrive(run_container, gateway, odd_name):
+    done = run_container(options=[f"--owner={odd_name}", f"--kind={odd_name}"])
+    assert (done.returncode, done.stderr) == (0, "")
+    labels = gateway.families("nightly-report", instance="")["batch_job_info"][0]["labels"]
+    assert (labels["owner"], labels["kind"]) == (odd_name, odd_name)
+
+
+@pytest.mark.parametrize("name", ODDEST_NAMES)
+def test_the_oddest_name_of_a_pods_job_arrives(run_container, gateway, name):
+    assert run_container(options=[f"--job={name}"]).stderr == ""
+    assert gateway.result(name, instance="") == SUCCESS
+
+
+def test_what_is_no_name_is_refused_before_a_pods_job_runs(
+    run_container, gateway, has_run, odd_name
+):
+    done = run_container(options=[f"--job={odd_name}"])
+    assert done.returncode == 64
+    assert f"--job: {odd_name!r} is not a name: letters, digits" in done.stderr
+    assert not has_run()
+    assert gateway.exposed() == ""
+
+
+def test_what_is_no_instance_is_refused_before_a_pods_job_runs(run_container, has_run, odd_name):
+    done = run_container(BATCH_JOB_INSTANCE=odd_name)
+    assert done.returncode == 64
+    assert f"--instance: {odd_name!r} is not an instance: letters, digits" in done.stderr
+    assert not has_run()
+
+
+def test_the_gateway_of_a_pod_may_be_below_a_path(run_container, prefixed_pushgateway):
+    assert run_container(BATCH_JOB_GATEWAY=f"{prefixed_pushgateway.url}/").stderr == ""
+    assert prefixed_pushgateway.result("nightly-report", instance="") == SUCCESS
+
+
 def test_a_pod_is_ended_by_batch_job_before_kubernetes_ends_it(cronjob, container):
     (limit,) = (word for word in container["args"] if word.startswith("--max-runtime="))
     spare = cronjob["jobTemplate"]["spec"]["activeDeadlineSeconds"] - duration(limit[14:])
@@ -131,18 +182,19 @@ def test_a_job_that_fails_is_not_tried_again_and_never_runs_twice_at_once(cronjo
 
 
 @pytest.fixture
-def cron(environment, batch_job, job, pushgateway, tmp_path):
+def cron(environment, batch_job, job, gateway, secure_gateway, tmp_path):
     """Run a line of the crontab as cron would, but for places of this host."""
     (tmp_path / "etc").mkdir()
-    (tmp_path / "password").write_text("unused\n")
     text = (REPORTERS / "crontab").read_text()
     for there, here in {
-        "http://gateway:9091": pushgateway.url,
+        "https://gateway:9091": gateway.url,
+        "/etc/cron-jobs/ca.crt": secure_gateway.ca_file,
+        "=batch-jobs": f"={secure_gateway.username}",
+        "/etc/cron-jobs/password": secure_gateway.password_file,
         "/usr/local/bin/nightly": str(job),
         "/usr/local/bin/sync-orders": str(job),
         "/var/backups": str(tmp_path),
         "-C /etc": f"-C {tmp_path}/etc",
-        "/etc/sync/password": str(tmp_path / "password"),
     }.items():
         assert there in text
         text = text.replace(there, here)
@@ -151,8 +203,11 @@ def cron(environment, batch_job, job, pushgateway, tmp_path):
     commands = [match[1] for match in map(CRON_LINE.fullmatch, lines) if match]
     assert len(settings) + len(commands) == len(lines)
 
-    def run(name, status=0, **more):
+    def run(name, status=0, old="", new="", **more):
         (command,) = (each for each in commands if f" {name} " in f"{each} ")
+        if old:
+            assert old in command
+            command = command.replace(old, new)
         # What follows a percent sign is for standard input, unless it is escaped.
         command, *_rest = re.split(r"(?<!\\)%", command)
         plain = environment()
@@ -181,10 +236,15 @@ def cron(environment, batch_job, job, pushgateway, tmp_path):
     return run
 
 
+def in_crontab(word):
+    """Return a word as it is written into a crontab."""
+    return shlex.quote(word).replace("%", "\\%")
+
+
 @pytest.fixture
-def on_this_host(pushgateway):
+def on_this_host(gateway):
     """Return what the gateway holds of a job of this host."""
-    return lambda job: pushgateway.values(job, instance=os.uname().nodename)
+    return lambda job: gateway.values(job, instance=os.uname().nodename)
 
 
 @pytest.mark.parametrize("name", ["nightly", "sync"])
@@ -210,6 +270,38 @@ def test_a_job_of_cron_that_fails_is_reported(cron, on_this_host):
     assert on_this_host("nightly")["last_exit_code"] == 3
 
 
+def test_a_gateway_without_tls_and_a_password_needs_only_its_address(cron, pushgateway):
+    unset = dict.fromkeys([f"BATCH_JOB_{x}" for x in ("CA_FILE", "USERNAME", "PASSWORD_FILE")], "")
+    assert cron("nightly", BATCH_JOB_GATEWAY=pushgateway.url, **unset).stdout == ""
+    assert pushgateway.result("nightly", os.uname().nodename) == SUCCESS
+
+
+def test_any_owner_of_a_job_of_cron_arrives(cron, gateway, odd_name):
+    done = cron("sync", old="--owner dba", new=f"--owner={in_crontab(odd_name)}")
+    assert (done.returncode, done.stdout) == (0, "")
+    declared = gateway.families("sync", os.uname().nodename)["batch_job_info"][0]["labels"]
+    assert (declared["owner"], declared["severity"]) == (odd_name, "critical")
+
+
+@pytest.mark.parametrize("name", ODDEST_NAMES)
+def test_the_oddest_name_of_a_job_of_cron_arrives(cron, on_this_host, name):
+    assert cron("nightly", old="--job nightly", new=f"--job {name}").stdout == ""
+    assert on_this_host(name)["last_exit_code"] == 0
+
+
+def test_what_is_no_name_is_mailed_before_a_job_of_cron_runs(cron, has_run, gateway, odd_name):
+    done = cron("nightly", old="--job nightly", new=f"--job {in_crontab(odd_name)}")
+    assert done.returncode == 64
+    assert "argument --job: " in done.stdout
+    assert not has_run()
+    assert gateway.exposed() == ""
+
+
+def test_the_gateway_of_cron_may_be_below_a_path(cron, prefixed_pushgateway):
+    assert cron("nightly", BATCH_JOB_GATEWAY=f"{prefixed_pushgateway.url}/").stdout == ""
+    assert prefixed_pushgateway.result("nightly", os.uname().nodename) == SUCCESS
+
+
 def test_a_run_of_cron_is_left_out_while_another_goes_on(cron, stand_in, tmp_path):
     # The job starts a second run of itself.
     stand_in("job", "#!/bin/sh\nbatch-job run --job nightly --lock -- touch ran\n")
@@ -224,4 +316,11 @@ def test_cron_sends_later_what_a_dead_gateway_did_not_take(cron, port, start_pus
     assert "the report is kept and will be sent later" in cron("nightly", **where).stdout
     gateway = start_pushgateway(port)
     assert "1 kept reports delivered, 0 wait" in cron("flush", **where).stdout
+    assert gateway.result("nightly", os.uname().nodename) == SUCCESS
+
+
+def test_cron_sends_later_what_a_wrong_password_held_up(cron, gateway, tmp_path):
+    (tmp_path / "wrong").write_text("wrong\n")
+    assert "401" in cron("nightly", BATCH_JOB_PASSWORD_FILE=str(tmp_path / "wrong")).stdout
+    assert "1 kept reports delivered, 0 wait" in cron("flush").stdout
     assert gateway.result("nightly", os.uname().nodename) == SUCCESS
