@@ -27,6 +27,14 @@ all:
     # Nobody can make a directory there: that is unreachable, at once.
     gone: {ansible_pipelining: false, ansible_remote_tmp: /proc/none}
 """
+ODD_HOSTS = """
+odd:
+  hosts:
+    a b:
+    team/web:
+    größe:
+    'say "hi"':
+"""
 SITE = """
 - import_playbook: hosts.yml
 - hosts: all
@@ -44,6 +52,7 @@ PLAYBOOKS = {
     "hosts": "[{hosts: all, gather_facts: false, tasks: [{debug: }]}]",
     "nächtlich": "[{hosts: web, gather_facts: false, tasks: [{debug: }]}]",
     "empty": "[{hosts: nowhere, gather_facts: false, tasks: [{debug: }]}]",
+    "größe a b": "[{hosts: odd, gather_facts: false, tasks: [{debug: }]}]",
     "broken": "[{hosts: '{{ undefined }}', gather_facts: false, tasks: [{debug: }]}]",
     "forgiving": """
 - hosts: web:database
@@ -63,6 +72,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with an inventory and playbooks."""
     directory = tmp_path_factory.mktemp("site")
     (directory / "inventory.yml").write_text(HOSTS)
+    (directory / "odd.yml").write_text(ODD_HOSTS)
     for name, text in PLAYBOOKS.items():
         (directory / f"{name}.yml").write_text(text)
     return directory
@@ -253,6 +263,36 @@ def test_some_hosts_are_reported_where_that_is_wanted(pushgateway, play):
     options = {"PUSHGATEWAY_PARTIAL": "true", "PUSHGATEWAY_INSTANCE": ""}
     play("site.yml", "--limit", "web", PUSHGATEWAY_URL=pushgateway.url, **options)
     assert pushgateway.values("ansible-site", instance="")["last_exit_code"] == 0
+
+
+def test_any_job_instance_owner_and_kind_arrive_or_are_told(pushgateway, play, odd_name):
+    options = dict.fromkeys(
+        [f"PUSHGATEWAY_{x}" for x in ("JOB", "INSTANCE", "OWNER", "KIND")], odd_name
+    )
+    done = play("nächtlich.yml", PUSHGATEWAY_URL=pushgateway.url, **options)
+    assert done.returncode == 0
+    if odd_name == "..":
+        # The library sends it as a path, of which the gateway makes another one.
+        assert "'..' cannot be the name of a job" in done.stderr
+        assert pushgateway.exposed() == ""
+    else:
+        assert done.stderr == ""
+        found = told(pushgateway, odd_name, done.returncode, odd_name)
+        assert found.result == "success"
+        assert (found.labels["owner"], found.labels["kind"]) == (odd_name, odd_name)
+
+
+def test_a_playbook_and_hosts_with_odd_names_are_reported(pushgateway, play):
+    done = play("größe a b.yml", "--inventory=odd.yml", PUSHGATEWAY_URL=pushgateway.url)
+    assert done.stderr == ""
+    found = told(pushgateway, "ansible-größe a b", done.returncode)
+    assert found.hosts == {"ok": 4, "changed": 0, "failed": 0, "unreachable": 0}
+
+
+def test_the_gateway_may_be_below_a_path(prefixed_pushgateway, play):
+    done = play("hosts.yml", PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/")
+    assert done.stderr == ""
+    assert prefixed_pushgateway.result("ansible-hosts", "controller") == "success"
 
 
 def test_a_dead_gateway_costs_one_warning_and_no_exit_status(dead_url, play):
