@@ -39,23 +39,28 @@ def workspace(tmp_path, stand_in, batch_job):
 
 
 class Runner:
-    """Runs scripts of a CI in a workspace."""
+    """Runs scripts of a CI in a workspace.
+
+    Settings are what a person tells the CI for the example, in words of the reporters.
+    """
 
     # The jobs by `report_pipeline.sh` and by `batch-job run`, as the gateway calls them.
     release, nightly = "release", "nightly"
     # What this CI calls a run that somebody stops.
     cancelled = "cancelled"
 
-    def __init__(self, workspace, environment, **variables):
+    def __init__(self, workspace, environment, fails="", default_branch="main", **settings):
         self.workspace = workspace
         self._environment = environment
-        self._variables = variables
+        self._fails = fails
+        self._default_branch = default_branch
+        self._settings = settings
 
     def shell(self, command, **variables):
         return subprocess.run(
             command,
             cwd=self.workspace,
-            env=self._environment(**{**variables, **self._variables}),
+            env=self._environment(FAILS=self._fails, **variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,21 +70,24 @@ class Runner:
 
 
 class GitLab(Runner):
-    """Runs a job, and its `after_script` in a shell of its own."""
+    """Runs a job, and its `after_script` in a shell of its own; settings are variables."""
 
     release, nightly = "team-shop-release", "team-shop-nightly"
     cancelled = "canceled"
 
-    def __call__(self, job="release", branch="main", ended=None):
+    def __call__(self, job="release", branch="main", tag=None, ended=None):
         found = yaml.safe_load((self.workspace / "ci/gitlab-ci.yml").read_text())[job]
         given = {
             "CI_PROJECT_PATH_SLUG": "team-shop",
-            "CI_DEFAULT_BRANCH": "main",
+            "CI_DEFAULT_BRANCH": self._default_branch,
             "CI_COMMIT_SHORT_SHA": COMMIT[:8],
             "CI_JOB_STARTED_AT": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 90)),
+            # Of a merge request, that of the branch, which may be a fork's.
+            "CI_COMMIT_REF_NAME": tag or branch or "main",
             # A merge request has none.
             **({"CI_COMMIT_BRANCH": branch} if branch else {}),
-            **self._variables,
+            **({"CI_COMMIT_TAG": tag} if tag else {}),
+            **self._settings,
         }
         for name, text in found["variables"].items():
             given[name] = re.sub(r"\$(\w+)", lambda match: given[match[1]], text)
@@ -94,17 +102,24 @@ class GitLab(Runner):
 
 
 class GitHub(Runner):
-    """Runs the steps of a job, those of the composite action included."""
+    """Runs the steps of a job, those of the composite action included.
 
-    def __call__(self, job="release", branch="main", ended=None):
+    Settings are variables and secrets, which reach a step by expressions alone.
+    """
+
+    def __call__(self, job="release", branch="main", tag=None, ended=None):
         document = yaml.safe_load((self.workspace / "ci/github/workflow.yml").read_text())
         self.context = {
-            "github.ref_name": branch or "12/merge",
+            "github.ref_name": tag or branch or "12/merge",
+            "github.ref_type": "tag" if tag else "branch",
+            # Of a pull request, that of the branch, which may be a fork's.
+            "github.head_ref": "" if tag or branch else "main",
             "github.sha": COMMIT,
-            "github.event.repository.default_branch": "main",
-            "vars.PUSHGATEWAY_URL": self._variables.pop("PUSHGATEWAY_URL", ""),
-            "secrets.PUSHGATEWAY_CURL_CONFIG": self._variables.pop("CURL_CONFIG_TEXT", ""),
-            "secrets.PUSHGATEWAY_PASSWORD": self._variables.pop("PASSWORD", ""),
+            "github.event.repository.default_branch": self._default_branch,
+            "vars.PUSHGATEWAY_URL": self._settings.get("PUSHGATEWAY_URL", ""),
+            "vars.PUSHGATEWAY_CA_FILE": self._settings.get("BATCH_JOB_CA_FILE", ""),
+            "secrets.PUSHGATEWAY_CURL_CONFIG": self._content("CURL_CONFIG"),
+            "secrets.PUSHGATEWAY_PASSWORD": self._content("BATCH_JOB_PASSWORD_FILE"),
             "job.status": "success",
         }
         (self.workspace / "github_env").touch()
@@ -118,6 +133,9 @@ class GitHub(Runner):
                 is_good = False
             self.context["job.status"] = ended or ("success" if is_good else "failure")
         return Run(is_good, log)
+
+    def _content(self, setting):
+        return Path(self._settings[setting]).read_text() if setting in self._settings else ""
 
     def _step(self, step):
         if step.get("uses") == "./ci/github":
@@ -143,31 +161,50 @@ class GitHub(Runner):
         return [self.shell(["bash", *options, script], **variables)]
 
     def _text(self, text):
-        """Replace expressions: names, `||`, and comparisons with the empty string."""
+        """Replace expressions by their values."""
 
-        def value(match):
-            name, operator, _empty = match[1].partition(" == ''")
-            if operator:
-                return str(not self.context[name]).lower()
-            name, operator, _empty = match[1].partition(" != ''")
-            if operator:
-                return str(bool(self.context[name])).lower()
-            return next(filter(None, map(self.context.__getitem__, match[1].split(" || "))), "")
+        def written(match):
+            value = self._value(match[1])
+            return str(value).lower() if isinstance(value, bool) else value
 
-        return re.sub(r"\$\{\{ (.*?) \}\}", value, text)
+        return re.sub(r"\$\{\{ (.*?) \}\}", written, text)
+
+    def _value(self, expression):
+        """Return what names, texts and operators amount to; the first operator binds least."""
+        if " || " in expression:
+            values = [self._value(each) for each in expression.split(" || ")]
+            return next(filter(None, values), values[-1])
+        if " && " in expression:
+            values = [self._value(each) for each in expression.split(" && ")]
+            return next((value for value in values if not value), values[-1])
+        left, operator, right = re.fullmatch(r"(\S+)(?: ([=!]=) (\S+))?", expression).groups()
+        if operator:
+            # GitHub ignores case here.
+            are_equal = self._value(left).lower() == self._value(right).lower()
+            return are_equal == (operator == "==")
+        return left[1:-1] if left.startswith("'") else self.context[left]
 
 
 class Jenkins(Runner):
-    """Runs the `sh` steps of a stage, and those of its `post`."""
+    """Runs the `sh` steps of a stage, and those of its `post`.
+
+    Settings are entries of `environment`, or else credentials, where the file asks for them.
+    """
 
     cancelled = "ABORTED"
 
-    def __call__(self, job="release", branch="main", ended=None):
+    def __call__(self, job="release", branch="main", tag=None, ended=None):
         text = (self.workspace / "ci/Jenkinsfile").read_text()
         environment = text[text.index("environment {") : text.index("stages {")]
-        given = dict(re.findall(r"(\w+) = '(.*)'", environment))
-        given |= {"BRANCH_NAME": branch or "PR-12", "GIT_COMMIT": COMMIT}
         stage = text[text.index(f"stage('{job.title()}')") :].split("stage('")[1]
+        given = dict(re.findall(r"^ +(\w+) = '(.*)'", environment, re.MULTILINE))
+        settings = {"DEFAULT_BRANCH": self._default_branch, **self._settings}
+        names = re.findall(r"(\w+) = '", environment) + re.findall(r"variable: '(\w+)'", stage)
+        given |= {name: settings[name] for name in names if name in settings}
+        given |= {"BRANCH_NAME": tag or branch or "PR-12", "GIT_COMMIT": COMMIT}
+        given |= {"TAG_NAME": tag} if tag else {}
+        # Of a pull request, that of the branch, which may be a fork's.
+        given |= {} if tag or branch else {"CHANGE_BRANCH": "main"}
         steps, _, post = stage.partition("post {")
         done = [self._sh(script, given) for script in self._scripts(steps)]
         is_good = not any(each.returncode for each in done)
@@ -191,10 +228,10 @@ class Jenkins(Runner):
 
 @pytest.fixture(params=[GitLab, GitHub, Jenkins], ids=lambda runner: runner.__name__)
 def runner(request, workspace, environment):
-    """Return a function from variables to a CI that has them."""
+    """Return a function from settings to a CI that has them."""
 
-    def make(**variables):
-        return request.param(workspace, environment, **variables)
+    def make(**settings):
+        return request.param(workspace, environment, **settings)
 
     return make
 
@@ -421,7 +458,7 @@ def test_a_success_is_reported_with_duration_branch_and_commit(runner, pushgatew
 
 
 def test_a_failure_is_reported_and_stays_one(runner, pushgateway):
-    ci = runner(PUSHGATEWAY_URL=pushgateway.url, FAILS="release")
+    ci = runner(PUSHGATEWAY_URL=pushgateway.url, fails="release")
     assert not ci().is_good
     assert pushgateway.values(ci.release, instance="")["last_exit_code"] == 1
 
@@ -443,6 +480,36 @@ def test_a_branch_of_others_is_neither_reported_nor_run(runner, pushgateway, wor
     assert not (workspace / "owned").exists()
 
 
+def test_a_tag_that_is_called_like_the_default_branch_is_not_reported(runner, pushgateway):
+    ci = runner(PUSHGATEWAY_URL=pushgateway.url)
+    assert "this run is not reported" in ci(branch=None, tag="main").log
+    assert pushgateway.exposed() == ""
+
+
+@pytest.mark.parametrize("job", ["release", "nightly"])
+@pytest.mark.parametrize("branch", ["release/größe-100%", "\"'`$(touch${IFS}owned)"])
+def test_any_default_branch_is_reported_as_it_is(runner, pushgateway, workspace, job, branch):
+    ci = runner(PUSHGATEWAY_URL=pushgateway.url, default_branch=branch)
+    assert ci(job, branch=branch).is_good
+    assert info(pushgateway, getattr(ci, job))["branch"] == branch
+    assert not (workspace / "owned").exists()
+
+
+def test_the_action_of_github_has_an_owner_and_more_branches(workspace, environment, pushgateway):
+    file = workspace / "ci/github/workflow.yml"
+    more = ["pipeline: größe a", 'owner: the "best" team', "branches: release/1"]
+    file.write_text(file.read_text().replace("pipeline: release", "\n          ".join(more)))
+    GitHub(workspace, environment, PUSHGATEWAY_URL=pushgateway.url)(branch="release/1")
+    found = pushgateway.families("größe a:release-1", instance="")
+    assert found["batch_job_info"][0]["labels"]["owner"] == 'the "best" team'
+
+
+def test_a_gateway_may_be_below_a_path(runner, prefixed_pushgateway):
+    ci = runner(PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/")
+    ci()
+    assert prefixed_pushgateway.result(ci.release, instance="") == SUCCESS
+
+
 def test_a_dead_gateway_fails_no_pipeline(runner, dead_url):
     done = runner(PUSHGATEWAY_URL=dead_url)()
     assert done.is_good
@@ -450,10 +517,8 @@ def test_a_dead_gateway_fails_no_pipeline(runner, dead_url):
 
 
 def test_a_password_comes_from_a_secret_and_is_in_no_log(runner, secure_pushgateway, curl_config):
-    text = curl_config.read_text()
-    ci = runner(
-        PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config, CURL_CONFIG_TEXT=text
-    )
+    secure_pushgateway.wipe()
+    ci = runner(PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
     done = ci()
     assert secure_pushgateway.result(ci.release, instance="") == SUCCESS
     assert "correct horse" not in done.log
@@ -468,11 +533,11 @@ def test_batch_job_reports_the_same_and_the_deadline(
     ci = runner(
         PUSHGATEWAY_URL=secure_gateway.url,
         BATCH_JOB_CA_FILE=secure_gateway.ca_file,
+        BATCH_JOB_USERNAME=secure_gateway.username,
         BATCH_JOB_PASSWORD_FILE=secure_gateway.password_file,
-        PASSWORD=Path(secure_gateway.password_file).read_text(),
-        FAILS=fails,
+        fails=fails,
     )
-    for path in ("gitlab-ci.yml", "github/workflow.yml", "Jenkinsfile"):
+    for path in ("github/workflow.yml", "Jenkinsfile"):
         file = ci.workspace / "ci" / path
         file.write_text(file.read_text().replace("batch-jobs", secure_gateway.username))
     done = ci("nightly")
@@ -482,3 +547,19 @@ def test_batch_job_reports_the_same_and_the_deadline(
     assert (labels["branch"], labels["commit"]) == ("main", COMMIT[:8])
     due = "deadline_timestamp_seconds" in secure_pushgateway.values(ci.nightly, instance="")
     assert due == (result == SUCCESS)
+    assert "correct horse" not in done.log
+    assert not (ci.workspace / "pushgateway.password").exists()
+
+
+def test_batch_job_reports_where_nobody_asks_for_a_password(runner, pushgateway):
+    ci = runner(PUSHGATEWAY_URL=pushgateway.url)
+    done = ci("nightly")
+    assert done.is_good
+    assert "batch-job:" not in done.log
+    assert pushgateway.result(ci.nightly, instance="") == SUCCESS
+
+
+def test_batch_job_is_good_where_the_gateway_is_dead(runner, dead_url):
+    done = runner(PUSHGATEWAY_URL=dead_url)("nightly")
+    assert done.is_good
+    assert "cannot be reached" in done.log
