@@ -1,12 +1,13 @@
 """Services, jobs and alerts of the Compose stack. The last tests end it and start it again."""
 
 import re
+import subprocess
 import time
 
 import pytest
 import requests
 
-from lab import engine, overview
+from lab import compose_plugin, engine, overview
 from lab.console import eventually
 
 PUSHED = {"job": "from-the-host", "instance": "laptop"}
@@ -149,6 +150,12 @@ def test_nobody_reaches_a_port_from_another_machine(stack):
     ]
     assert len(ports) >= 4
     assert set(ports) == {"127.0.0.1"}
+
+
+def test_compose_by_hand_would_run_the_same_images(stack):
+    command = [*compose_plugin.ensure(engine.connect()), "config", "--images"]
+    said = subprocess.check_output(command, cwd=stack.directory / "compose", text=True)
+    assert set(said.split()) == {each.attrs["Config"]["Image"] for each in stack.containers()}
 
 
 def test_a_second_start_leaves_what_runs_as_it_is(stack):
