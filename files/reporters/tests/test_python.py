@@ -254,6 +254,11 @@ def test_a_gateway_that_is_elsewhere_is_told(report, redirect):
     assert report(url=redirect).count("could not be reported: 302") == 2
 
 
+def test_a_gateway_may_be_below_a_path(report, prefixed_pushgateway):
+    assert report(url=f"{prefixed_pushgateway.url}/") == ""
+    assert prefixed_pushgateway.result("nightly") == "success"
+
+
 def test_a_report_that_is_refused_is_told_with_the_reason(report, pushgateway):
     pushgateway.push("other", "# TYPE batch_job_last_result counter\nbatch_job_last_result 1\n")
     told = report()

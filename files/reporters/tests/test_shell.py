@@ -227,6 +227,11 @@ def test_a_gateway_that_is_elsewhere_is_told(run, redirect):
     assert "could not be reported: 302" in done.stderr
 
 
+def test_a_gateway_may_be_below_a_path(run, prefixed_pushgateway):
+    assert run(PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/").stderr == ""
+    assert prefixed_pushgateway.result("nightly") == "success"
+
+
 def test_a_report_that_is_refused_is_told_with_the_reason(run):
     done = run(MAX_RUNTIME_SECONDS="1h")
     assert done.returncode == 0
@@ -356,6 +361,11 @@ def test_the_smallest_push_takes_no_redirect_for_a_success(push, redirect):
     done = push(PUSHGATEWAY_URL=redirect)
     assert done.returncode == 1
     assert "could not be pushed: 302" in done.stderr
+
+
+def test_the_smallest_push_finds_a_gateway_below_a_path(push, prefixed_pushgateway):
+    assert push(PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/").stderr == ""
+    assert prefixed_pushgateway.values("nightly", instance="")["records"] == 42
 
 
 @pytest.mark.parametrize(
