@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         received = time.strftime("%H:%M:%S UTC", time.gmtime())
         try:
             notification = {**json.loads(body), "received": received}
-            page([notification])
+            page([notification]).encode()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             self._answer(400, {"error": f"not a notification of Alertmanager: {error!r}"})
             return

@@ -19,5 +19,5 @@ answer=$(printf '%s %s\n' "$2" "$3" |
         --write-out '%{http_code}' --data-binary @- "$url") || true
 case $answer in
     200 | 202) ;;
-    *) echo "$2 of $1 could not be pushed: $answer" >&2; exit 1 ;;
+    *) printf '%s\n' "$2 of $1 could not be pushed: $answer" >&2; exit 1 ;;
 esac

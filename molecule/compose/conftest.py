@@ -32,6 +32,10 @@ class Stack:
 
     def __call__(self, command: str) -> None:
         """Run what `make compose-COMMAND` runs. Raises AssertionError unless it succeeds."""
+        self.run(sys.executable, "-m", "lab.compose", command)
+
+    def run(self, *command: str, **variables: str) -> None:
+        """Run a command in the copy. Raises AssertionError unless it succeeds."""
         modules = ("molecule", "files/batch_job", "files/dashboards")
         environment = {
             **os.environ,
@@ -39,9 +43,10 @@ class Stack:
             "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
             "COMPOSE_PROJECT_NAME": PROJECT,
             **{f"{name.upper()}_PORT": str(port) for name, port in self.ports.items()},
+            **variables,
         }
         done = subprocess.run(
-            [sys.executable, "-m", "lab.compose", command],
+            command,
             cwd=self.directory,
             env=environment,
             capture_output=True,

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from docker.errors import DockerException
 
 from lab import REPOSITORY, LabError, compose_plugin, engine, overview, service_images
 from lab.console import eventually, fail, run, step
+from lab.service_images import Images
 
 DIRECTORY = REPOSITORY / "compose"
 FILE = DIRECTORY / "compose.yaml"
@@ -61,8 +62,8 @@ def up(client: docker.DockerClient) -> None:
         run([playbook, f"--inventory={inventory}", str(REPOSITORY / "playbooks" / "compose.yml")])
         write_password()
     images = service_images.ensure(client)
-    write_override(images.stand_ins)
-    compose = command(client, *(["--profile=grafana"] if images.has_grafana else []))
+    write_override(images)
+    compose = command(client)
     with step("Starting the services, and their jobs"):
         run([*compose, "up", "--detach", "--wait", "--remove-orphans"])
         # Those that ran before have not read what changed.
@@ -86,7 +87,7 @@ def up(client: docker.DockerClient) -> None:
         receivers = ", ".join(each["name"] for each in alert["receivers"])
         summary = alert["annotations"]["summary"]
         print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
-    print("\nNo host is behind these jobs: what one said is in `docker logs batch-jobs-JOB-1`.")
+    print("\nNo host is behind these jobs: what one said is in the log of its container.")
     print("`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all.")
 
 
@@ -121,7 +122,7 @@ def address(compose: Sequence[str], service: str, port: int) -> str:
 
 
 def write_password() -> None:
-    """Make up a password, once, that only its owner can read."""
+    """Make up a password, once, that only who runs Grafana can read."""
     PASSWORD.parent.mkdir(mode=0o700, exist_ok=True)
     if not PASSWORD.exists():
         # Complete or absent: Grafana would take an empty one for none.
@@ -130,19 +131,25 @@ def write_password() -> None:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(18))
-        os.chown(partial, os.getuid() or GRAFANA_USER, -1)
         partial.replace(PASSWORD)
+    PASSWORD.chmod(0o600)
+    if PASSWORD.stat().st_uid == 0:
+        os.chown(PASSWORD, GRAFANA_USER, -1)
 
 
-def write_override(stand_ins: Mapping[str, str]) -> None:
+def write_override(images: Images) -> None:
     """Write how this machine differs from compose.yaml, for `docker compose` by hand as well."""
     # Who may read the password; the image's files belong to group 0.
-    services = {"grafana": {"user": f"{PASSWORD.stat().st_uid}:0"}}
+    grafana: dict[str, Any] = {"user": f"{PASSWORD.stat().st_uid}:0"}
+    if not images.has_grafana:
+        grafana["profiles"] = ["left-out"]
+    services = {"grafana": grafana}
     for name, service in yaml.safe_load(FILE.read_text())["services"].items():
         variable = service["image"].strip("${}")
-        if variable in stand_ins:
-            services[name] = {"image": stand_ins[variable]}
-    OVERRIDE.write_text(yaml.safe_dump({"services": services}))
+        if variable in images.stand_ins:
+            services[name] = {"image": images.stand_ins[variable]}
+    head = "# `make compose-up` writes this, each time.\n"
+    OVERRIDE.write_text(head + yaml.safe_dump({"services": services}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 COMPOSE = Path(__file__).resolve().parents[2] / "compose"
+MOUNTED = (
+    "compose/jobs",
+    "compose/webhook",
+    "files/dashboards",
+    "files/reporters",
+    "files/rules",
+    "files/runbooks",
+)
 DEMO_PORTS = {9090: "Prometheus", 9091: "Pushgateway", 9093: "Alertmanager"}
 
 
@@ -98,12 +106,10 @@ def compose_runs() -> bool:
 
 def closed_folders(repository: Path) -> Iterator[str]:
     """Yield what keeps the users of containers from reading what they mount of a clone."""
-    mode = (repository / "compose" / "jobs").stat().st_mode
-    if mode & 0o005 != 0o005:
-        yield (
-            f"Only its owner can read {repository}, and no container runs as its owner: "
-            f"chmod -R go+rX {repository}"
-        )
+    folders = [repository / folder for folder in MOUNTED]
+    closed = [str(each) for each in folders if each.stat().st_mode & 0o005 != 0o005]
+    if closed:
+        yield f"The users of containers cannot read these: chmod -R go+rX {' '.join(closed)}"
 
 
 def main(arguments: list[str]) -> int:

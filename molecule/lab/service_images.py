@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import docker
 import requests
+from docker.auth import resolve_repository_name
 from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 
 from lab import CACHE, LABEL, REPOSITORY, LabError, image, nodes, releases
@@ -47,12 +48,7 @@ ENTRYPOINT ["/bin/{service}"]
 
 def pinned() -> dict[str, str]:
     """Return the images that compose/.env names, by variable; the environment's come first."""
-    return variables("_IMAGE")
-
-
-def variables(suffix: str) -> dict[str, str]:
-    """Return those of compose/.env whose names end so; the environment's come first."""
-    lines = (line.split("=", 1) for line in ENV.read_text().splitlines() if f"{suffix}=" in line)
+    lines = (line.split("=", 1) for line in ENV.read_text().splitlines() if "_IMAGE=" in line)
     return {name: os.environ.get(name, text) for name, text in lines}
 
 
@@ -88,24 +84,28 @@ def ensure(client: docker.DockerClient) -> Images:
 def _unavailable(client: docker.DockerClient, wanted: Mapping[str, str]) -> dict[str, str]:
     """Pull the images that are not there; return why some cannot be, by variable.
 
-    Where nobody answers, that takes long, so the first who does not speaks for all.
+    Where no registry answers, that takes long, so each is asked only until it first does not.
     """
     problems: dict[str, str] = {}
-    problem = ""
+    silent: dict[str, str] = {}
     for name, tag in wanted.items():
+        registry = resolve_repository_name(tag)[0]
         try:
             client.images.get(tag)
         except ImageNotFound:
-            problem = problem or _pull(client, name, tag)
+            problem = silent.get(registry) or _pull(client, name, tag)
             if problem:
-                problems[name] = problem
+                problems[name] = silent[registry] = problem
     return problems
 
 
 def _pull(client: docker.DockerClient, name: str, tag: str) -> str:
-    """Pull an image; return why no registry can be reached, or nothing."""
+    """Pull an image; return why its registry does not give it, or nothing."""
     try:
-        client.images.pull(tag)
+        # Not images.pull(): it takes a download that breaks off for an image that is not there.
+        for progress in client.api.pull(tag, stream=True, decode=True):
+            if "error" in progress:
+                return str(progress["error"])
     except NotFound as error:
         raise LabError(f"{name}={tag}, of compose/.env or the environment: {error}") from error
     except APIError as error:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lab import REPOSITORY, compose, compose_plugin, engine, grafana, releases, service_images
+from lab.service_images import Images
 
 SERVICES = sorted(yaml.safe_load((compose.DIRECTORY / "compose.yaml").read_text())["services"])
 GENERATED = str(compose.GENERATED)
@@ -57,14 +58,15 @@ def test_a_service_may_do_nothing_that_it_need_not(service):
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not {"privileged", "cap_add", "devices", "network_mode", "pid"} & set(service)
-    assert not service["user"].startswith("0:")
+    assert service["user"].split(":")[0] not in ("0", "root")
     assert 0 < int(service["mem_limit"]) <= 512 << 20
 
 
 @every_service
 def test_a_service_asks_its_neighbours_without_the_proxies_of_this_machine(service):
     environment = service["environment"]
-    assert {environment[name] for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY")} == {""}
+    names = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    assert {environment[name] for name in names} == {""}
 
 
 def test_the_ports_are_the_known_ones_and_open_to_this_machine_only(stack):
@@ -132,18 +134,28 @@ def test_nobody_but_its_owner_can_read_the_password_that_is_made_up_once(tmp_pat
     assert stat.S_IMODE(password.parent.stat().st_mode) == 0o700
 
 
+def test_a_password_of_ones_own_is_kept_and_closed_to_others(tmp_path, monkeypatch):
+    password = tmp_path / "grafana_admin_password"
+    password.write_text("my own")
+    password.chmod(0o644)
+    monkeypatch.setattr(compose, "PASSWORD", password)
+    compose.write_password()
+    assert password.read_text() == "my own"
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
+    assert password.stat().st_uid != 0
+
+
 @pytest.fixture
 def override(tmp_path, monkeypatch):
     """Return a function that writes the override and returns what the stack is with it."""
     file = tmp_path / "override.yaml"
-    password = tmp_path / "password"
-    password.touch()
-    monkeypatch.setattr(compose, "PASSWORD", password)
+    monkeypatch.setattr(compose, "PASSWORD", tmp_path / "password")
     monkeypatch.setattr(compose, "OVERRIDE", file)
+    compose.write_password()
 
-    def write(stand_ins):
-        compose.write_override(stand_ins)
-        command = compose.command(engine.connect(), "--profile=*", "config", "--format=json")
+    def write(stand_ins=None, has_grafana=True):
+        compose.write_override(Images(stand_ins or {}, has_grafana, True, []))
+        command = compose.command(engine.connect(), "config", "--format=json")
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["services"]
@@ -159,9 +171,12 @@ def test_what_replaces_an_image_replaces_it_in_each_service_and_nothing_else(ove
     }
     original = stack["services"]["webhook"]["image"]
     users = {name for name, each in stack["services"].items() if each["image"] == original}
-    assert changed == dict.fromkeys(users, "mine:1")
+    assert changed == dict.fromkeys(users - {"migrate-database"}, "mine:1")
 
 
 def test_grafana_runs_as_who_may_read_its_password(override):
-    # Whoever runs this test wrote the password.
-    assert override({})["grafana"]["user"] == f"{os.getuid()}:0"
+    assert override()["grafana"]["user"] == f"{os.getuid() or 472}:0"
+
+
+def test_without_an_image_of_grafana_the_rest_runs(override, stack):
+    assert set(override(has_grafana=False)) == set(override()) - {"grafana"}

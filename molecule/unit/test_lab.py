@@ -1,7 +1,6 @@
 """The lab's logic: what is missing on a machine, and what the mirror holds."""
 
 import hashlib
-import os
 import socket
 import subprocess
 import tarfile
@@ -59,9 +58,10 @@ def test_the_ports_of_compose_are_those_of_its_file_unless_the_environment_says_
 
 @pytest.mark.parametrize(("umask", "problems"), [(0o022, 0), (0o027, 1), (0o077, 1)])
 def test_a_clone_that_containers_cannot_read_is_told(tmp_path, umask, problems):
-    before = os.umask(umask)
-    (tmp_path / "compose" / "jobs").mkdir(parents=True)
-    os.umask(before)
+    for folder in preflight.MOUNTED:
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder).chmod(0o755)
+    (tmp_path / "files/rules").chmod(0o777 & ~umask)
     assert len(list(preflight.closed_folders(tmp_path))) == problems
 
 

@@ -1,7 +1,7 @@
 """Which images the Compose stack runs where some cannot be pulled.
 
-The engine and its registries are stand-ins: none can be reached from everywhere. What Docker's SDK
-raises is taken from its documentation, that real images are pulled is not proven.
+The engine and its registries are stand-ins: no registry can be reached from everywhere. That real
+images are pulled is not proven.
 """
 
 import pytest
@@ -12,14 +12,14 @@ from lab import LabError, image, releases, service_images
 
 VERSIONS = {name: ["1.2.3"] for name in service_images.SERVICES}
 UNREACHABLE = APIError("500", explanation="no such host")
-SILENT = requests.ReadTimeout("no answer")
+BROKEN = [{"status": "Downloading"}, {"error": "unexpected EOF"}]
 
 
 class Engine:
     """An engine with some images, which pulls others, or fails to."""
 
     def __init__(self, present=(), problems=None):
-        self.images = self
+        self.images = self.api = self
         self.id = "sha256:1"
         self.present = set(present)
         self.problems = problems or {}
@@ -30,11 +30,14 @@ class Engine:
             raise ImageNotFound(tag)
         return self
 
-    def pull(self, tag):
+    def pull(self, tag, **_options):
         self.pulled.append(tag)
-        if problem := self.problems.get(tag):
+        problem = self.problems.get(tag)
+        if isinstance(problem, Exception):
             raise problem
-        self.present.add(tag)
+        if problem is None:
+            self.present.add(tag)
+        return problem or [{"status": "Pull complete"}]
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +106,30 @@ def test_python_and_curl_come_with_the_node(wanted):
     assert found.stand_ins == dict.fromkeys(missing, "node:trixie")
 
 
-@pytest.mark.parametrize("problem", [UNREACHABLE, SILENT])
-def test_where_no_registry_answers_one_is_asked_once(wanted, problem):
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (UNREACHABLE, "no such host"),
+        (requests.ConnectionError("no engine"), "no engine"),
+        (BROKEN, "unexpected EOF"),
+    ],
+)
+def test_a_registry_that_gives_nothing_is_asked_once(wanted, problem, reason):
     engine = Engine(problems=dict.fromkeys(wanted.values(), problem))
     found = ensure(engine)
     assert len(engine.pulled) == 1
     assert set(found.stand_ins) == set(wanted) - {"GRAFANA_IMAGE"}
     assert not found.has_grafana
+    assert found.remarks[-1] == f"Docker says   {reason}"
+
+
+def test_a_registry_does_not_answer_for_another(wanted, monkeypatch):
+    mine = "registry.example.org:5000/prometheus:1"
+    monkeypatch.setenv("PROMETHEUS_IMAGE", mine)
+    engine = Engine(problems=dict.fromkeys(wanted.values(), UNREACHABLE))
+    found = ensure(engine)
+    assert "PROMETHEUS_IMAGE" not in found.stand_ins
+    assert len(engine.pulled) == 2
 
 
 def test_an_image_that_a_registry_does_not_have_is_an_error_that_names_it(wanted):

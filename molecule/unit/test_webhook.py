@@ -100,6 +100,7 @@ def test_pages_of_others_can_neither_tell_nor_forget(url, method):
         '{"receiver": "x", "alerts": null}',
         '{"receiver": "x", "alerts": [{"status": "firing"}]}',
         '{"receiver": null, "alerts": []}',
+        '{"receiver": "\\ud800", "alerts": []}',
     ],
 )
 def test_what_is_no_notification_is_refused(url, body):

@@ -178,12 +178,9 @@ def flush(arguments: argparse.Namespace) -> int:
     host = _host(arguments)
     delivered = delivery.flush(host.gateways, host.spool)
     urls = {gateway.url for gateway in host.gateways}
-    kept = host.spool.kept()
-    waiting = [each for each in kept if each.url in urls]
+    waiting = [kept for kept in host.spool.kept() if kept.url in urls]
     if delivered or waiting:
         print(f"{delivered} kept reports delivered, {len(waiting)} wait")
-    for other in sorted({each.url for each in kept} - urls):
-        print_error(f"reports wait for {other}, which is no gateway of this host")
     return LATER if waiting else 0
 
 
@@ -194,7 +191,13 @@ def status(arguments: argparse.Namespace) -> int:
 
     host = _host(arguments, needs_gateway=False)
     declared = list(declared_jobs(arguments.config_directory))
-    print(shown.table(declared, host.state, host.spool.kept(), time.time()))
+    kept = host.spool.kept()
+    print(shown.table(declared, host.state, kept, time.time()))
+    for url in sorted({each.url for each in kept} - {each.url for each in host.gateways}):
+        print_error(
+            f"reports wait for {url}, which is no gateway of this host: `batch-job flush --gateway "
+            "URL` sends them, `batch-job delete --job JOB` forgets them"
+        )
     return 0
 
 

@@ -21,7 +21,14 @@ from lab.pushgateway import Pushgateway, free_port
 
 # Whatever a URL, a shell or the text format could trip over.
 ODD_NAMES = [
-    *("a b", "team/nightly", "größe", "..", "100%", "a+b>>>???", "-n", 'say "hi"\\n'),
+    "a b",
+    "team/nightly",
+    "größe",
+    "..",
+    "100%",
+    "a+b>>>???",
+    "-n",
+    'say "hi"\\n',
     "a name longer than 57 bytes, which base64 writes on two lines",
 ]
 

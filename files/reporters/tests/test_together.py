@@ -1,4 +1,4 @@
-"""All examples on one gateway, each run as its first lines say."""
+"""The examples that are programs on one gateway, each run as its first lines say."""
 
 import sqlite3
 import subprocess
@@ -43,7 +43,9 @@ def commands(tmp_path, batch_job, pushgateway):
 
 
 @pytest.mark.parametrize("is_backward", [False, True])
-def test_no_example_keeps_another_from_reporting(commands, environment, pushgateway, is_backward):
+def test_no_example_keeps_another_from_reporting(
+    commands, environment, pushgateway, complaints, is_backward
+):
     given = environment(
         PUSHGATEWAY_URL=pushgateway.url,
         INSTANCE="node1",
@@ -58,3 +60,4 @@ def test_no_example_keeps_another_from_reporting(commands, environment, pushgate
         assert (done.returncode, done.stderr) == (0, ""), job
     for job in commands:
         assert pushgateway.result(job, "" if job == "pipeline" else "node1") == SUCCESS
+    assert complaints(pushgateway.exposed()) == ""

@@ -7,6 +7,7 @@ import time
 import pytest
 import requests
 
+from dashboards.states import STATES
 from lab import compose_plugin, engine, overview
 from lab.console import eventually
 
@@ -118,6 +119,21 @@ def test_a_push_from_the_host_is_scraped_with_its_labels(stack):
     assert not any(name.startswith("exported_") for name in labels)
 
 
+def test_a_rollout_of_this_repository_is_a_job_among_the_others(stack):
+    stack.run(
+        "ansible-playbook",
+        "--inventory=inventories/compose",
+        "playbooks/compose.yml",
+        ANSIBLE_CALLBACKS_ENABLED="pushgateway",
+        PUSHGATEWAY_URL=stack.url("pushgateway"),
+    )
+    state = 'batch_job:state{job="ansible-compose"}'
+    (_labels, value), *others = eventually(lambda: overview.query(stack.url("prometheus"), state))
+    assert (STATES[int(value)].name, others) == ("fine", [])
+    hosts = 'ansible_playbook_hosts{job="ansible-compose", state="ok"}'
+    assert [found for _, found in overview.query(stack.url("prometheus"), hosts)] == [2]
+
+
 def test_when_the_gateway_wrote_its_state_is_known(stack):
     expression = "time() - pushgateway_state_written_timestamp_seconds < 120"
     assert eventually(lambda: overview.query(stack.url("prometheus"), expression))
@@ -128,7 +144,10 @@ def test_no_container_runs_as_root_or_may_become_it(stack):
     assert len(found) >= 9
     for container in found:
         processes = container.top(ps_args="-eo uid,pid,args")["Processes"]
-        assert {process[0] for process in processes} <= {"65534", "472"}, container.name
+        assert "0" not in {process[0] for process in processes}, container.name
+    # Also those that have ended.
+    users = {container.attrs["Config"]["User"] for container in stack.containers()}
+    assert not users & {"", "0", "0:0", "root"}
 
 
 def test_no_container_is_privileged_or_can_write_to_its_image(stack):
@@ -165,6 +184,14 @@ def test_a_second_start_leaves_what_runs_as_it_is(stack):
 
 
 def test_what_was_pushed_and_seen_is_there_after_down_and_up(stack):
+    silence = {
+        "matchers": [{"name": "job", "value": "nothing", "isRegex": False}],
+        "startsAt": "2026-01-01T00:00:00Z",
+        "endsAt": "2099-01-01T00:00:00Z",
+        "createdBy": "a test",
+        "comment": "kept",
+    }
+    ask(stack, "alertmanager", "/api/v2/silences", "POST", json=silence)
     ended = time.time()
     stack("down")
     assert stack.containers() == []
@@ -175,6 +202,8 @@ def test_what_was_pushed_and_seen_is_there_after_down_and_up(stack):
         if each["labels"] == PUSHED
     )
     assert group["some_metric"]["metrics"][0]["value"] == "3.14"
+    silences = ask(stack, "alertmanager", "/api/v2/silences").json()
+    assert [each["comment"] for each in silences] == ["kept"]
     history = ask(stack, "prometheus", "/api/v1/query?query=up[30m]").json()["data"]["result"]
     assert min(series["values"][0][0] for series in history) < ended
 
