@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batch_job import metrics
 from batch_job.outcome import SUCCESS
 
 CI = Path(__file__).resolve().parents[1] / "ci"
@@ -413,15 +412,6 @@ def test_any_pipeline_arrives_under_its_name(script, pushgateway, odd_name):
 def test_any_branch_arrives_as_it_is(script, pushgateway, branch):
     script(BRANCH=branch, DEFAULT_BRANCH=branch)
     assert info(pushgateway)["branch"] == branch
-
-
-def test_the_help_is_that_of_batch_job(script, pushgateway, complaints):
-    script()
-    exposed = pushgateway.exposed()
-    assert complaints(exposed) == ""
-    for name, text in metrics.HELP.items():
-        told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
-        assert told in ([], [text])
 
 
 def test_a_dead_gateway_is_told_and_fails_nothing(script, dead_url):

@@ -1,7 +1,6 @@
 """Both Python examples against a real Pushgateway: what holds for one holds for the other."""
 
 import importlib
-import re
 import signal
 import sqlite3
 import subprocess
@@ -10,8 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-from batch_job import metrics
 
 REPORTERS = Path(__file__).resolve().parents[1]
 EXAMPLES = ["python_requests", "python_prometheus_client"]
@@ -222,15 +219,6 @@ def test_a_rollout_leaves_a_job_alone_that_reports_itself(reporter, report, roll
     assert roll_out(pushgateway.url) == "nothing changed\n"
     report()
     assert roll_out(pushgateway.url) == "nothing changed\n"
-
-
-def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
-    run()
-    exposed = pushgateway.exposed()
-    assert complaints(exposed) == ""
-    for name, text in metrics.HELP.items():
-        told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
-        assert told in ([], [text])
 
 
 def test_a_dead_gateway_is_told_and_leaves_the_job_alone(run, dead_url, tmp_path):

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from batch_job import metrics
-
 REPORTERS = Path(__file__).resolve().parents[1]
 SCRIPT = REPORTERS / "backup_directory.sh"
 # Busybox where it happens to be.
@@ -184,15 +182,6 @@ def test_any_owner_arrives_as_it_is(run, pushgateway, owner):
     assert labels["owner"] == owner
     assert labels["severity"] == "critical"
     assert labels["kind"] == "backup"
-
-
-def test_the_help_is_that_of_batch_job(run, pushgateway, complaints):
-    run()
-    exposed = pushgateway.exposed()
-    assert complaints(exposed) == ""
-    for name, text in metrics.HELP.items():
-        told = re.findall(rf"^# HELP batch_job_{name} (.*)$", exposed, re.MULTILINE)
-        assert told in ([], [text])
 
 
 def test_a_rollout_leaves_a_job_alone_that_reports_itself(run, roll_out, pushgateway):
