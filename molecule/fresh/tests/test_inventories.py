@@ -1,6 +1,7 @@
 """The inventories that operators start from, rolled out as they are to a host of the lab."""
 
 import json
+import re
 
 import pytest
 import trustme
@@ -36,14 +37,17 @@ def test_the_local_inventory_makes_a_site_that_only_its_host_can_reach(host, rol
     assert addresses == {"127.0.0.1"}
 
 
+EXAMPLE = INVENTORIES / "production/group_vars/all/vault.yml.example"
+UNFILLED = yaml.safe_load(EXAMPLE.read_text())
+
+
 @pytest.fixture
 def vault():
     """Fill in the production inventory's vault as its example asks for."""
-    example = INVENTORIES / "production/group_vars/all/vault.yml.example"
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     return {
-        **yaml.safe_load(example.read_text()),
+        **{name: re.sub("change.me", "filled-in", text) for name, text in UNFILLED.items()},
         "vault_pushgateway_password": "correct horse",
         "vault_grafana_admin_password": "battery staple",
         # bcrypt of the above, with few rounds.
@@ -109,6 +113,13 @@ def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     canary = rollout(playbook="verify.yml", **site)
     assert canary.status == 0, canary.message
     assert receivers(host) == RECEIVERS
+
+
+def test_the_production_inventory_names_all_secrets_that_nobody_filled_in(rollout):
+    done = rollout(inventory=INVENTORIES / "production", variables={**NODE, **UNFILLED})
+    assert done.status != 0
+    assert f"Fill in the vault: {', '.join(UNFILLED)}" in done.message
+    assert not any(done.changed(host) for host in done.report["stats"])
 
 
 def test_the_production_inventory_names_the_secret_that_is_missing(rollout):
