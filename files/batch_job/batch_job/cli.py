@@ -196,7 +196,7 @@ def status(arguments: argparse.Namespace) -> int:
     for url in sorted({each.url for each in kept} - {each.url for each in host.gateways}):
         print_error(
             f"reports wait for {url}, which is no gateway of this host: `batch-job flush --gateway "
-            "URL` sends them, `batch-job delete --job JOB` forgets them"
+            "URL` sends them, `batch-job delete --gateway URL --job JOB` forgets them"
         )
     return 0
 
