@@ -49,7 +49,7 @@ ENTRYPOINT ["/bin/{service}"]
 def pinned() -> dict[str, str]:
     """Return the images that compose/.env names, by variable; the environment's come first."""
     lines = (line.split("=", 1) for line in ENV.read_text().splitlines() if "_IMAGE=" in line)
-    return {name: os.environ.get(name, text) for name, text in lines}
+    return {name: os.environ.get(name, tag) for name, tag in lines}
 
 
 class Images(NamedTuple):

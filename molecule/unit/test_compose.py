@@ -148,9 +148,8 @@ def test_a_password_of_ones_own_is_kept_and_closed_to_others(tmp_path, monkeypat
 @pytest.fixture
 def override(tmp_path, monkeypatch):
     """Return a function that writes the override and returns what the stack is with it."""
-    file = tmp_path / "override.yaml"
     monkeypatch.setattr(compose, "PASSWORD", tmp_path / "password")
-    monkeypatch.setattr(compose, "OVERRIDE", file)
+    monkeypatch.setattr(compose, "OVERRIDE", tmp_path / "override.yaml")
     compose.write_password()
 
     def write(stand_ins=None, has_grafana=True):
@@ -178,5 +177,5 @@ def test_grafana_runs_as_who_may_read_its_password(override):
     assert override()["grafana"]["user"] == f"{os.getuid() or 472}:0"
 
 
-def test_without_an_image_of_grafana_the_rest_runs(override, stack):
+def test_without_an_image_of_grafana_the_rest_runs(override):
     assert set(override(has_grafana=False)) == set(override()) - {"grafana"}

@@ -433,7 +433,7 @@ def test_check_counts_what_is_fine(node):
     assert (done.returncode, done.stdout) == (0, "1 gateways, 1 declared jobs: fine\n")
 
 
-def test_check_takes_a_gateway_of_the_environment(node, dead_url):
+def test_check_takes_a_gateway_of_the_command_line(node, dead_url):
     node.configure()
     assert "no gateway is configured" in node("check").stderr
     assert node("check", "--gateway", dead_url).stdout.startswith("1 gateways")
