@@ -1,4 +1,4 @@
-"""Running a role's module as Ansible does, on this machine."""
+"""Running a module as Ansible does, on this machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def run_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Module
     """Return a function from a module's name to a function that runs it."""
     directory = tmp_path_factory.mktemp("ansible")
 
-    def bind(name: str, role: str = "daemon") -> Module:
+    def bind(name: str) -> Module:
+        folders = [REPOSITORY / "playbooks", *REPOSITORY.glob("roles/*")]
+        [script] = [path for folder in folders for path in folder.glob(f"library/{name}.py")]
+
         def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
             arguments["_ansible_check_mode"] = check
             arguments["_ansible_tmpdir"] = str(directory)
-            script = REPOSITORY / "roles" / role / "library" / f"{name}.py"
             done = subprocess.run(
                 [sys.executable, str(script)],
                 input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),

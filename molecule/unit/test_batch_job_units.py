@@ -99,7 +99,7 @@ def test_a_job_that_is_switched_off_is_left_out(enabled, is_kept):
 def zipapp(run_module, tmp_path):
     """Return a function that builds the reporter into one file, and the file."""
     path = tmp_path / "batch-job"
-    module = run_module("python_zipapp", role="batch_job")
+    module = run_module("python_zipapp")
 
     def build(check=False, **changes):
         return module(check=check, path=str(path), sources={**sources(), **changes})

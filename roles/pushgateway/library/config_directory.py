@@ -1,1 +1,0 @@
-../../daemon/library/config_directory.py
