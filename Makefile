@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport ANSIBLE_CALLBACKS_ENABLED
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down compose-up compose-down compose-clean test lint unit molecule bench docs dashboards pictures lab lab-clean
+.PHONY: help venv demo demo-down compose-up compose-down compose-clean test lint lint-python lint-yaml lint-shell unit molecule bench docs dashboards pictures lab lab-clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,12 +33,18 @@ venv: .venv/ready ## Install Ansible into .venv for rollouts of your own, and wh
 
 test: lint unit molecule ## Run everything
 
-lint: .venv/ready ## Check style, types and Ansible's production profile
+lint: lint-python lint-yaml lint-shell ## Check style, types and Ansible's production profile
+
+lint-python: .venv/ready
 	ruff check .
 	ruff format --check .
 	mypy
+
+lint-yaml: .venv/ready
 	yamllint --strict .
 	ansible-lint --offline
+
+lint-shell:
 	for script in files/reporters/*.sh files/reporters/ci/*.sh compose/jobs/*.sh; do sh -n "$$script" || exit 1; done
 
 unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, filters, modules, alert rules
