@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 import trustme
 
+import clients
 from batch_job.config import Gateway
-from lab.pushgateway import Pushgateway, free_port
+from programs import Pushgateway, free_port
 
 USERNAME, PASSWORD = "reporter", "correct horse"
 # bcrypt of PASSWORD, at the lowest cost there is.
 HASH = "$2b$04$vQGEv8k8Lnk4kQdvFOa8V.WAF/L6X0eeWYwTnhaOtMhMU/l7JRKF2"
-
-
-def wait_until(check: Callable[[], Any], seconds: float = 10) -> Any:
-    """Return what a check returns, as soon as that is true."""
-    limit = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < limit, "it did not come true in time"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,4 +119,4 @@ def port() -> int:
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
     """Return a wait that ends."""
-    return wait_until
+    return functools.partial(clients.eventually, timeout_seconds=10, pause_seconds=0.02)

@@ -14,7 +14,7 @@ import pytest
 from docker.models.containers import Container
 
 from lab import REPOSITORY, engine
-from lab.pushgateway import free_port
+from programs import free_port
 
 PROJECT = "batch-jobs-test"
 FOLDERS = ("compose", "files", "inventories", "molecule", "playbooks", "roles")

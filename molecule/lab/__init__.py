@@ -6,11 +6,12 @@ creates carries the label `batch-job-lab`, and nothing without that label is tou
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import programs
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "batch-job-lab"
+CACHE = programs.DIRECTORY.parent
 LABEL = "batch-job-lab"
 
 

@@ -7,14 +7,15 @@ import platform
 import sys
 import time
 from statistics import median
-from typing import Any, cast
+from typing import cast
 
 import requests
 import yaml
 
+from clients import Webhook, eventually
 from lab import REPOSITORY, LabError, engine, nodes
 from lab.bench import rollout
-from lab.console import eventually, fail, step
+from lab.console import fail, step
 
 ROUNDS = 7
 LAB = nodes.LABS["bench"]
@@ -37,17 +38,15 @@ def execute(node: str, *argv: str) -> str:
     return cast(bytes, container.exec_run(list(argv)).output).decode()
 
 
-def is_told(webhook: str, job: str, status: str) -> bool:
-    """Tell whether a notification of a job's failure, or of its end, has arrived."""
-    messages: list[dict[str, Any]] = requests.get(webhook, timeout=10).json()
-    found = [alert for message in messages for alert in message["alerts"]]
-    wanted = (status, "BatchJobFailed", job)
-    return wanted in [
-        (each["status"], each["labels"]["alertname"], each["labels"].get("job")) for each in found
+def is_told(webhook: Webhook, job: str, status: str) -> bool:
+    """Return whether a notification of a job's failure, or of its end, has arrived."""
+    return (status, "BatchJobFailed", job) in [
+        (alert["status"], alert["labels"]["alertname"], alert["labels"].get("job"))
+        for alert in webhook.alerts()
     ]
 
 
-def latency(webhook: str, job: str) -> float:
+def latency(webhook: Webhook, job: str) -> float:
     """Let a job fail and return the seconds until somebody was told. Raises LabError."""
     output = execute("fileserver", "batch-job", "run", "--job", job, "--", *FAILING)
     try:
@@ -62,7 +61,7 @@ def latency(webhook: str, job: str) -> float:
     return time.time() - ended
 
 
-def recover(webhook: str, job: str) -> None:
+def recover(webhook: Webhook, job: str) -> None:
     """Let a job succeed and have Alertmanager forget the group of its alert."""
     execute("fileserver", "batch-job", "run", "--job", job, "--", "true")
     eventually(lambda: is_told(webhook, job, "resolved"), timeout_seconds=60)
@@ -72,7 +71,7 @@ def recover(webhook: str, job: str) -> None:
 
 def measure() -> list[float]:
     """Return the seconds of each round, which begins at another time between two scrapes."""
-    webhook = nodes.url(LAB.name, "webhook", nodes.WEBHOOK_PORT)
+    webhook = Webhook(nodes.url(LAB.name, "webhook", Webhook.port))
     pause = intervals()["scrape_interval"] / ROUNDS
     found = []
     for number in range(ROUNDS):

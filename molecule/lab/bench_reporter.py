@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-import requests
-
-from lab import REPOSITORY, LabError, releases
-from lab.console import eventually, fail, step
+from lab import REPOSITORY, LabError
+from lab.console import fail, step
+from programs import Pushgateway, free_port
 
 ROUNDS = 31
 # Of `batch-job run -- true`, which pushes twice.
@@ -34,30 +32,6 @@ for name in "abcde":
     Gauge(name, name, registry=registry).set(1)
 push_to_gateway(sys.argv[1], job="library", registry=registry)
 """
-
-
-@contextmanager
-def gateway() -> Iterator[str]:
-    """Run a Pushgateway and yield its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    program = [str(releases.program("pushgateway")), f"--web.listen-address={address}"]
-    server = subprocess.Popen([*program, "--log.level=error"])
-    try:
-        eventually(lambda: is_ready(address), timeout_seconds=10)
-        yield f"http://{address}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def is_ready(address: str) -> bool:
-    """Tell whether a Pushgateway answers."""
-    try:
-        return requests.get(f"http://{address}/-/ready", timeout=1).ok
-    except requests.ConnectionError:
-        return False
 
 
 def build(path: Path) -> None:
@@ -93,7 +67,10 @@ def cost(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[float, fl
 
 def main() -> int:
     """Measure and print; 0 unless a client fails. One of each in turn, many times."""
-    with tempfile.TemporaryDirectory() as directory, gateway() as url:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as programs:
+        gateway = Pushgateway(Path(directory), free_port())
+        programs.callback(gateway.stop)
+        url = gateway.url
         reporter = Path(directory, "batch-job")
         build(reporter)
         push = f"{url}/metrics/job"

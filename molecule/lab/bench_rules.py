@@ -25,11 +25,11 @@ from typing import Any
 
 import requests
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
-from lab import REPOSITORY, LabError, releases
-from lab.console import eventually, fail, run, step
-from lab.prometheus import Server, running
+from clients import Prometheus, eventually
+from lab import REPOSITORY, LabError
+from lab.console import fail, run, step
+from programs import find, prometheus
 
 HOUR, DAY = 3600, 86400
 MAX_AGE = 26 * HOUR
@@ -40,6 +40,7 @@ GATEWAY = {"app": "pushgateway", "pushgateway": "monitor"}
 # Prometheus takes samples of its last hour into memory.
 HEAD = HOUR - 120
 FAILED, OVERDUE = 1, 2  # of each hundred
+RETENTION = "--storage.tsdb.retention.time=30d"
 GROUP = "prometheus_rule_group_last_"
 
 
@@ -276,14 +277,14 @@ def backfill(directory: Path, samples: Iterable[Sample], now: float) -> None:
     if older:
         file = directory / "history.txt"
         file.write_text("".join([*older, "# EOF\n"]))
-        program = [str(releases.program("promtool")), "tsdb", "create-blocks-from"]
+        program = [str(find("promtool")), "tsdb", "create-blocks-from"]
         # Large ones, as after compaction.
         program += ["--max-block-duration=54h", "openmetrics"]
         run([*program, str(file), str(directory / "data")])
     if recent:
         with serving({"/history": "".join(recent)}) as target:
             configure(directory, 2, [scrape("history", target)])
-            with prometheus(directory) as server:
+            with prometheus(directory, RETENTION) as server:
                 eventually(lambda: server.query("scrape_samples_scraped > 0"), timeout_seconds=30)
 
 
@@ -344,38 +345,18 @@ def configure(directory: Path, interval: int, scrapes: Sequence[Mapping[str, Any
     (directory / "prometheus.yml").write_text(json.dumps(config))
 
 
-class Prometheus(Server):
-    """A Prometheus that runs here."""
-
-    def query(self, expression: str) -> dict[str, float]:
-        """Return the values of an instant query, by the name of an alert or ""."""
-        result = self.answer("/api/v1/query", query=expression).json()["data"]["result"]
-        return {each["metric"].get("alertname", ""): float(each["value"][1]) for each in result}
-
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Return what it says of itself: values by the group of rules, or "", by name."""
-        found: dict[str, dict[str, float]] = defaultdict(dict)
-        for family in text_string_to_metric_families(self.answer("/metrics").text):
-            for sample in family.samples:
-                group = sample.labels.get("rule_group", "").rpartition(";")[2]
-                found[sample.name][group] = sample.value
-        return found
-
-    def rules(self) -> dict[str, float]:
-        """Return the seconds that each rule took the last time."""
-        groups = self.answer("/api/v1/rules", exclude_alerts="true").json()["data"]["groups"]
-        return {
-            rule["name"]: float(rule["evaluationTime"])
-            for group in groups
-            for rule in group["rules"]
-        }
+def by_alert(server: Prometheus, expression: str) -> dict[str, float]:
+    """Return the values of a query, by the name of an alert or ""."""
+    return {labels.get("alertname", ""): value for labels, value in server.query(expression)}
 
 
-@contextmanager
-def prometheus(directory: Path) -> Iterator[Prometheus]:
-    """Run Prometheus on the configuration and the data in a directory."""
-    with running(directory, "--storage.tsdb.retention.time=30d") as server:
-        yield Prometheus(server.url)
+def metrics_by_group(server: Prometheus) -> dict[str, dict[str, float]]:
+    """Return what Prometheus says of itself: values by the group of rules, or "", by name."""
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for sample in server.metrics():
+        group = sample.labels.get("rule_group", "").rpartition(";")[2]
+        values[sample.name][group] = sample.value
+    return values
 
 
 @dataclass(frozen=True)
@@ -409,7 +390,9 @@ class Cost:
 
 def has_found(server: Prometheus, case: Case) -> bool:
     """Tell that exactly the bad jobs' alerts fire. Raises LabError with what fires instead."""
-    firing = server.query('count by (alertname) (ALERTS{alertstate="firing", alertname=~"Ba.*"})')
+    firing = by_alert(
+        server, 'count by (alertname) (ALERTS{alertstate="firing", alertname=~"Ba.*"})'
+    )
     bad = case.jobs / 100
     if firing != {"BatchJobFailed": bad, "BatchJobMissed": bad}:
         raise LabError(f"{bad:.0f} jobs failed and {bad:.0f} are overdue, but these fire: {firing}")
@@ -419,28 +402,28 @@ def has_found(server: Prometheus, case: Case) -> bool:
 def observe(server: Prometheus, case: Case, *, layer: bool) -> Cost:
     """Wait for several evaluations of each group and return medians."""
     since = time.time()
-    cpu = server.metrics()["process_cpu_seconds_total"][""]
+    cpu = metrics_by_group(server)["process_cpu_seconds_total"][""]
     groups: dict[str, dict[float, float]] = defaultdict(dict)
     memory, rules = [], defaultdict(list)
     while not groups or min(map(len, groups.values())) < case.evaluations:
         if time.time() - since > 4 * case.evaluations * case.interval:
             raise LabError(f"rules of {case.jobs} jobs take longer than {case.interval} s")
         time.sleep(case.interval / 3)
-        metrics = server.metrics()
+        metrics = metrics_by_group(server)
         if failures := sum(metrics["prometheus_rule_evaluation_failures_total"].values()):
             raise LabError(f"{failures:.0f} evaluations of rules failed")
         memory.append(metrics["process_resident_memory_bytes"][""])
         for group, when in metrics[f"{GROUP}evaluation_timestamp_seconds"].items():
             if when > since:
                 groups[group][when] = metrics[f"{GROUP}duration_seconds"][group]
-        for name, seconds in server.rules().items() if layer else ():
+        for name, seconds in server.evaluation_seconds().items() if layer else ():
             rules[name].append(seconds)
     cpu = metrics["process_cpu_seconds_total"][""] - cpu
     return Cost(
         memory=median(memory),
         cpu=cpu / (time.time() - since) * case.interval,
         series=metrics["prometheus_tsdb_head_series"][""],
-        scrape=sum(server.query('scrape_duration_seconds{job="declared_jobs"}').values()),
+        scrape=sum(by_alert(server, 'scrape_duration_seconds{job="declared_jobs"}').values()),
         groups={name: median(found.values()) for name, found in groups.items()},
         rules={name: median(found) for name, found in rules.items()},
     )
@@ -462,7 +445,7 @@ def measure(variant: Variant, case: Case) -> Cost:
         (directory / "rules.yml").write_text(rules)
         scrapes = [scrape("pushgateway", target, GATEWAY), scrape("declared_jobs", target)]
         configure(directory, case.interval, scrapes)
-        with prometheus(directory) as server:
+        with prometheus(directory, RETENTION) as server:
             eventually(lambda: has_found(server, case), timeout_seconds=60 + 8 * case.interval)
             cost = observe(server, case, layer=variant.has_layer)
             has_found(server, case)

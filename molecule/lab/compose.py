@@ -15,8 +15,9 @@ import docker
 import yaml
 from docker.errors import DockerException
 
+from clients import Alertmanager, Prometheus, eventually
 from lab import REPOSITORY, LabError, compose_plugin, engine, overview, service_images
-from lab.console import eventually, fail, run, step
+from lab.console import fail, run, step
 from lab.service_images import Images
 
 DIRECTORY = REPOSITORY / "compose"
@@ -81,9 +82,10 @@ def up(client: docker.DockerClient) -> None:
         print(line)
     print()
     with step("Waiting for the alerts that the jobs raise (two minutes or three)"):
-        found = eventually(lambda: expected_alerts(addresses["alertmanager"]), 300)
-    print(f"\n{overview.table(addresses['prometheus'])}\n")
-    for alert in sorted(found, key=lambda each: str(each["startsAt"])):
+        alertmanager = Alertmanager(addresses["alertmanager"])
+        alerts = eventually(lambda: expected_alerts(alertmanager), 300)
+    print(f"\n{overview.table(Prometheus(addresses['prometheus']))}\n")
+    for alert in sorted(alerts, key=lambda each: str(each["startsAt"])):
         receivers = ", ".join(each["name"] for each in alert["receivers"])
         summary = alert["annotations"]["summary"]
         print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
@@ -91,11 +93,11 @@ def up(client: docker.DockerClient) -> None:
     print("`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all.")
 
 
-def expected_alerts(alertmanager: str) -> list[dict[str, Any]]:
+def expected_alerts(alertmanager: Alertmanager) -> list[dict[str, Any]]:
     """Return the alerts that fire, once those are among them for which the jobs are made."""
-    found = overview.alerts(alertmanager)
-    names = {(each["labels"]["alertname"], each["labels"].get("job", "")) for each in found}
-    return found if names >= EXPECTED else []
+    alerts = alertmanager.active()
+    names = {(each["labels"]["alertname"], each["labels"].get("job", "")) for each in alerts}
+    return alerts if names >= EXPECTED else []
 
 
 def down(client: docker.DockerClient | None, is_clean: bool) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
 from lab import LabError
-
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -36,27 +33,6 @@ def run(argv: Sequence[str]) -> str:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
         raise LabError(f"`{' '.join(argv)}` failed with exit status {done.returncode}:\n{tail}")
     return done.stdout
-
-
-def eventually(probe: Callable[[], Result | None], timeout_seconds: float = 30) -> Result:
-    """Call `probe` until it returns something true, and return that.
-
-    A probe that raises is tried again. When the time is over, the last error or the
-    last false value ends the wait as a TimeoutError.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        last: object
-        try:
-            result = probe()
-            if result:
-                return result
-            last = result
-        except Exception as error:  # a service that starts may answer anything
-            last = error
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_seconds} s; last seen: {last!r}")
-        time.sleep(0.25)
 
 
 def fail(message: object) -> int:

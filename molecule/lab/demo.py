@@ -10,11 +10,12 @@ from typing import Any
 
 import requests
 
+from clients import Alertmanager, Prometheus, Webhook, eventually
 from lab import REPOSITORY, LabError, nodes, overview, releases
-from lab.console import eventually, fail, step
+from lab.console import fail, step
 
-PROMETHEUS = "http://127.0.0.1:9090"
-ALERTMANAGER = "http://127.0.0.1:9093"
+PROMETHEUS = Prometheus("http://127.0.0.1:9090")
+ALERTMANAGER = Alertmanager("http://127.0.0.1:9093")
 BACKUP = "backup-etc"
 MISSING = "backup-database"
 
@@ -29,28 +30,26 @@ def main() -> int:
         ran_after = time.time() - 1
         with step("Running the backup of /etc; the database's never runs"):
             play("demo_jobs.yml")
-        webhook = nodes.url("demo", "webhook", nodes.WEBHOOK_PORT)
+        webhook = Webhook(nodes.url("demo", "webhook", Webhook.port))
         with step(
             "Waiting until the missing backup is noticed and somebody is told (half a minute)"
         ):
-            notification, receiver = eventually(
-                lambda: find_notification(webhook), timeout_seconds=120
-            )
+            notification = eventually(lambda: find_notification(webhook), timeout_seconds=120)
             eventually(lambda: has_reported(BACKUP, ran_after), timeout_seconds=30)
-            eventually(lambda: overview.alerts(ALERTMANAGER), timeout_seconds=30)
-        alerts = overview.firing(PROMETHEUS)
+            eventually(ALERTMANAGER.active, timeout_seconds=30)
+        alerts = PROMETHEUS.firing()
     except (LabError, TimeoutError, requests.RequestException) as error:
         return fail(error)
     print(f"\n{overview.table(PROMETHEUS)}\n")
     since = notification["startsAt"][11:19]
-    print(f"notified  {receiver}, of an alert since {since} UTC:")
+    print(f"notified  {notification['receiver']}, of an alert since {since} UTC:")
     print(f"          {notification['annotations']['summary']}")
     print(f"          {notification['annotations']['description']}\n")
     pages = overview.pages(releases.source() == releases.UPSTREAM_SOURCE)
-    print(f"Prometheus    {PROMETHEUS}{pages['prometheus']}")
+    print(f"Prometheus    {PROMETHEUS.url}{pages['prometheus']}")
     print("Pushgateway   http://127.0.0.1:9091")
-    print(f"Alertmanager  {ALERTMANAGER}{pages['alertmanager']}")
-    print(f"Notifications {webhook}\n")
+    print(f"Alertmanager  {ALERTMANAGER.url}{pages['alertmanager']}")
+    print(f"Notifications {webhook.url}\n")
     versions = (
         f"{name} {found[0]}"
         for name, found in releases.versions().items()
@@ -75,21 +74,22 @@ def play(playbook: str) -> None:
         raise LabError(f"`{' '.join(command)}` failed")
 
 
-def find_notification(webhook: str) -> tuple[dict[str, Any], str] | None:
-    """Return the alert that tells of the missing backup, as the receiver got it, and its name."""
-    for alert, receiver in overview.notifications(webhook):
-        if (alert["labels"]["alertname"], alert["labels"].get("job")) == (
-            "BatchJobMissed",
-            MISSING,
-        ):
-            return alert, receiver
-    return None
+def find_notification(webhook: Webhook) -> dict[str, Any] | None:
+    """Return the latest notification of the missing backup, or None."""
+    alerts = [
+        alert
+        for alert in webhook.alerts()
+        if alert["status"] == "firing"
+        and alert["labels"]["alertname"] == "BatchJobMissed"
+        and alert["labels"].get("job") == MISSING
+    ]
+    return alerts[-1] if alerts else None
 
 
 def has_reported(job: str, since: float) -> bool:
-    """Tell whether Prometheus knows of a success of a job since a time, in Unix seconds."""
-    newest = overview.query(PROMETHEUS, f'batch_job:last_success_timestamp_seconds{{job="{job}"}}')
-    return bool(newest) and newest[0][1] >= since
+    """Return whether Prometheus knows a success of a job since a time, in Unix seconds."""
+    successes = PROMETHEUS.query(f'batch_job:last_success_timestamp_seconds{{job="{job}"}}')
+    return bool(successes) and successes[0][1] >= since
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from clients import eventually
 from lab import CACHE, LabError
-from lab.console import eventually, run, step
+from lab.console import run, step
 
 PID_FILE = Path("/var/run/docker.pid")
 STARTED_BY_LAB = CACHE / "dockerd.pid"

@@ -12,13 +12,12 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
+from clients import Alertmanager, Grafana, Prometheus, Pushgateway, Webhook, eventually
 from lab import CACHE, LABEL, REPOSITORY, LabError, engine, grafana, image, releases
-from lab.console import eventually, step
+from lab.console import step
 
 MIRROR_PORT = 8000
-WEBHOOK_PORT = 8080
-SERVICE_PORTS = (9090, 9091, 9093)
-GRAFANA_PORT = 3000
+SERVICE_PORTS = (Prometheus.port, Pushgateway.port, Alertmanager.port)
 MIRROR_URL = f"http://mirror:{MIRROR_PORT}"
 NEWEST = "trixie"
 
@@ -42,7 +41,7 @@ class Lab:
     has_grafana: bool = False
 
 
-ANY_PORTS: Mapping[int, int | None] = dict.fromkeys((*SERVICE_PORTS, GRAFANA_PORT))
+ANY_PORTS: Mapping[int, int | None] = dict.fromkeys((*SERVICE_PORTS, Grafana.port))
 LABS = {
     lab.name: lab
     for lab in (
@@ -93,8 +92,8 @@ def up(lab: Lab) -> None:
         _ensure_network(client, lab.name)
         serve = ["python3", "-m", "http.server", str(MIRROR_PORT), "--directory", "/srv"]
         _ensure_helper(client, lab.name, "mirror", images[NEWEST], serve, releases.MIRROR)
-        receive = ["python3", "/srv/webhook.py", str(WEBHOOK_PORT)]
-        ports = {WEBHOOK_PORT: lab.webhook_port}
+        receive = ["python3", "/srv/webhook.py", str(Webhook.port)]
+        ports = {Webhook.port: lab.webhook_port}
         here = REPOSITORY / "compose" / "webhook"
         _ensure_helper(client, lab.name, "webhook", images[NEWEST], receive, here, ports)
         for node in lab.nodes:

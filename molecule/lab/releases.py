@@ -22,6 +22,7 @@ import docker
 import requests
 import yaml
 
+import programs
 from lab import CACHE, REPOSITORY, LabError
 from lab.console import step
 from lab.image import run_script
@@ -133,6 +134,7 @@ def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
             found = _mirror_upstream(missing) if source() == UPSTREAM_SOURCE else None
             added = found or _mirror_debian(client, image, missing)
             _write_index(source(), versions() | added)
+    unpack_programs()
     return versions()
 
 
@@ -160,23 +162,20 @@ def shared_volumes() -> dict[str, dict[str, str]]:
     return {str(folder): {"bind": f"/usr/share/{folder.name}", "mode": "ro"} for folder in folders}
 
 
-def program(name: str) -> Path:
-    """Return the path of a mirrored program (`promtool`, `amtool`, ...) on this machine.
-
-    Raises LabError when the mirror is empty or has no such program.
-    """
-    target = CACHE / "bin" / name
-    if not target.exists():
-        for archive in sorted(MIRROR.glob("*/releases/download/*/*.tar.gz"), reverse=True):
-            with tarfile.open(archive) as packed:
-                for member in packed:
-                    if Path(member.name).name == name and member.isfile():
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        packed.extract(member, target.parent, filter="data")
-                        (target.parent / member.name).rename(target)
-                        return target
-        raise LabError(f"no {name} in {MIRROR}: run `make lab`")
-    return target
+def unpack_programs() -> None:
+    """Put the newest version of each mirrored program where `programs.find` looks for it."""
+    programs.DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for release in DEBIAN_RELEASES:
+        missing = [name for name in release.programs if not (programs.DIRECTORY / name).exists()]
+        if missing:
+            version = versions()[release.name][0]
+            folder = MIRROR / release.name / "releases" / "download" / f"v{version}"
+            (archive,) = folder.glob("*.tar.gz")
+            with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                packed.extractall(scratch, filter="data")
+                for name in missing:
+                    unpacked = Path(scratch, archive.name.removesuffix(".tar.gz"), name)
+                    unpacked.rename(programs.DIRECTORY / name)
 
 
 def debian_upstream_version(version: str) -> str:

@@ -21,6 +21,7 @@ from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 
 from lab import CACHE, LABEL, REPOSITORY, LabError, image, nodes, releases
 from lab.console import step
+from programs import find
 
 ENV = REPOSITORY / "compose" / ".env"
 GRAFANA = "GRAFANA_IMAGE"
@@ -145,7 +146,7 @@ def _build(client: docker.DockerClient, node: str, name: str, tag: str) -> None:
         releases.fetch_packages(client, node, [("busybox", nodes.NEWEST)], context)
         shutil.move(context / nodes.NEWEST / "busybox" / "usr/bin/busybox", context)
         for program in SERVICES[name]:
-            shutil.copy2(releases.program(program), context)
+            shutil.copy2(find(program), context)
         # What Debian's builds read; upstream's carry it inside.
         (context / "share").mkdir()
         if releases.SHARE.exists():

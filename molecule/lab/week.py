@@ -23,10 +23,11 @@ from prometheus_client.metrics_core import Metric
 
 from batch_job import config, metrics
 from batch_job.outcome import SUCCESS, Outcome
-from lab import REPOSITORY, LabError, releases
+from clients import Prometheus
+from lab import REPOSITORY, LabError
 from lab.console import run
-from lab.prometheus import Server, running
 from lab.week_jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, UNREAD, Job
+from programs import find, prometheus
 
 # Seconds between two scrapes, and between two evaluations.
 INTERVAL = 270
@@ -252,7 +253,7 @@ def evaluate(history: History) -> Iterator[tuple[int, str, str, float]]:
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
         json.dump(test, file)
         file.flush()
-        command = [str(releases.program("promtool")), "test", "rules", file.name]
+        command = [str(find("promtool")), "test", "rules", file.name]
         # Its garbage is not worth collecting so often.
         environment = os.environ | {"GOGC": "400"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -290,7 +291,7 @@ def samples() -> Iterator[str]:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving() -> Iterator[Prometheus]:
     """Run a Prometheus that holds the week, and nothing else; ask it about `NOW`."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -298,7 +299,7 @@ def serving() -> Iterator[Server]:
         with history.open("w") as file:
             file.writelines(samples())
             file.write("# EOF\n")
-        promtool = [str(releases.program("promtool")), "tsdb", "create-blocks-from"]
+        promtool = [str(find("promtool")), "tsdb", "create-blocks-from"]
         run(
             [
                 *promtool,
@@ -312,5 +313,5 @@ def serving() -> Iterator[Server]:
         (directory / "prometheus.yml").write_text("{}")
         # There are no stale markers: a series ends where its next sample is missing.
         flags = ["--storage.tsdb.retention.time=100y", f"--query.lookback-delta={INTERVAL}s"]
-        with running(directory, *flags) as server:
+        with prometheus(directory, *flags) as server:
             yield server

@@ -23,8 +23,8 @@ from dashboards import evaluation, preview, queries
 from dashboards.__main__ import DASHBOARDS, DIRECTORY, render
 from dashboards.states import NUMBERS, RESULTS, STATES
 from lab import REPOSITORY, week
-from lab.prometheus import running
 from lab.week_jobs import DAY, HOUR, JOBS, LENGTH, NOW, ORIGIN, OUTAGE, UNREAD
+from programs import prometheus
 
 register_default_plugins()
 
@@ -417,7 +417,7 @@ def test_every_query_is_one_that_an_empty_prometheus_understands(
 def empty(tmp_path_factory):
     directory = tmp_path_factory.mktemp("empty")
     (directory / "prometheus.yml").write_text("{}")
-    with running(directory) as found:
+    with prometheus(directory) as found:
         yield found
 
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from lab import REPOSITORY, releases
+from lab import REPOSITORY
 from lab.mutants import mutants
+from programs import find
 
 RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
 CASES = sorted((REPOSITORY / "files/rules/tests").glob("*.test.yml"))
@@ -31,7 +32,7 @@ HARMLESS = {
 
 
 def promtool(*arguments):
-    command = [str(releases.program("promtool")), *map(str, arguments)]
+    command = [str(find("promtool")), *map(str, arguments)]
     # Its garbage is not worth collecting so often.
     environment = os.environ | {"GOGC": "400"}
     return subprocess.run(

@@ -6,9 +6,9 @@ import sys
 import pytest
 import requests
 
+from clients import eventually
 from lab import REPOSITORY
-from lab.console import eventually
-from lab.pushgateway import free_port
+from programs import free_port
 
 ALERT = {
     "status": "firing",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from batch_job.spool import Spool
-from lab.pushgateway import INSTANCE, Pushgateway
+from programs import INSTANCE, Pushgateway
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

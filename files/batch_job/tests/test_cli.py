@@ -299,7 +299,7 @@ def test_pushed_metrics_are_added_to_a_jobs(node, pushgateway):
 
 
 def test_a_push_may_replace_a_jobs_metrics(node, pushgateway):
-    pushgateway.push("nightly", "old 1\n")
+    pushgateway.add("nightly", "old 1\n")
     node("push", "--job", "nightly", "--replace", stdin="new 1\n")
     assert "old" not in pushgateway.values("nightly")
     assert pushgateway.values("nightly")["new"] == 1
@@ -307,7 +307,7 @@ def test_a_push_may_replace_a_jobs_metrics(node, pushgateway):
 
 @pytest.mark.parametrize("options", [(), ("--replace",)], ids=["add", "replace"])
 def test_a_push_with_a_bad_line_pushes_nothing(node, pushgateway, options):
-    pushgateway.push("nightly", "old 1\n")
+    pushgateway.add("nightly", "old 1\n")
     done = node("push", "--job", "nightly", *options, stdin="good 1\nbad\n")
     assert done.returncode == 65
     assert one_line(done)
@@ -318,8 +318,8 @@ def test_a_push_with_a_bad_line_pushes_nothing(node, pushgateway, options):
 
 @pytest.mark.parametrize("options", [(), ("--replace",)], ids=["add", "replace"])
 def test_a_push_that_a_gateway_rejects_is_bad_data_and_changes_nothing(node, pushgateway, options):
-    pushgateway.push("other", "# TYPE size counter\nsize 1\n")
-    pushgateway.push("nightly", "old 1\n")
+    pushgateway.add("other", "# TYPE size counter\nsize 1\n")
+    pushgateway.add("nightly", "old 1\n")
     done = node("push", "--job", "nightly", *options, stdin="# TYPE size gauge\nsize 1\n")
     assert "inconsistent" in done.stderr
     assert pushgateway.values("nightly")["old"] == 1

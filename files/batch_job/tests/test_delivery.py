@@ -165,7 +165,7 @@ def test_wrong_credentials_may_be_right_later(deliver, waiting, told):
 
 
 def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushgateway, told):
-    pushgateway.push("other", "# TYPE size gauge\nsize 1\n")
+    pushgateway.add("other", "# TYPE size gauge\nsize 1\n")
     report = end("success", 0)
     clash = metrics.check_own("# TYPE size summary\nsize_sum 1\nsize_count 1\n").families
     assert deliver(report._replace(families=[*report.families, *clash]), pushgateway.url) == []

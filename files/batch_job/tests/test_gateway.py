@@ -59,7 +59,7 @@ def test_deleting_what_is_not_there_is_no_error(plain):
 def test_groups_are_those_of_jobs(pushgateway, plain):
     push(plain)
     push(plain, group=Group("ci", ""))
-    pushgateway.push("other", "x 1\n", instance="node1/disk/sda")
+    pushgateway.add("other", "x 1\n", instance="node1/disk/sda")
     assert set(gateway.groups(plain)) == {GROUP, Group("ci", "")}
     assert gateway.groups(plain)[GROUP]["x"]["metrics"][0]["value"] == "1"
 
@@ -162,7 +162,7 @@ def test_a_push_that_is_too_large_will_never_be_taken(stand_in):
 
 
 def test_a_rejected_push_tells_the_gateways_reason(pushgateway, plain):
-    pushgateway.push("other", "# TYPE x counter\nx 1\n")
+    pushgateway.add("other", "# TYPE x counter\nx 1\n")
     with pytest.raises(RejectedError, match=r"400 Bad Request: .*inconsistent"):
         push(plain, "# TYPE x gauge\nx 1\n")
 

@@ -87,7 +87,7 @@ def test_a_job_that_was_switched_off_meanwhile_gets_a_new_deadline(compare):
 
 
 def test_a_job_that_was_only_pushed_by_hand_is_told_everything(compare, pushgateway):
-    pushgateway.push("nightly", "x 1\n")
+    pushgateway.add("nightly", "x 1\n")
     assert compare(JOB, 500) == (WHOLE, True)
 
 
@@ -97,7 +97,7 @@ def test_a_job_that_ran_without_a_deadline_gets_one(compare):
 
 
 def test_a_job_that_reports_by_plain_pushes_is_left_to_its_age(compare, pushgateway):
-    pushgateway.push("nightly", "batch_job_last_success_timestamp_seconds 1\n")
+    pushgateway.add("nightly", "batch_job_last_success_timestamp_seconds 1\n")
     assert compare(Job("nightly", schedule=Schedule(max_age=60)), 500) == ([], False)
     assert compare(JOB, 500) == (WHOLE, True)
 
@@ -189,7 +189,7 @@ def test_wrong_credentials_are_no_permission(node, stand_in):
 
 
 def test_a_registration_that_is_rejected_is_bad_data(node, pushgateway):
-    pushgateway.push("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
+    pushgateway.add("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
     done = register(node)
     assert done.returncode == 65
     assert "inconsistent" in done.stderr

@@ -13,9 +13,8 @@ import pytest
 from batch_job import gateway, metrics, textfile
 from batch_job.config import Gateway
 from batch_job.gateway import GatewayError, Group, RejectedError
-from lab import REPOSITORY, prometheus
-from lab.node_exporter import NodeExporter
-from lab.pushgateway import INSTANCE, free_port
+from lab import REPOSITORY
+from programs import INSTANCE, NodeExporter, free_port, prometheus
 
 GROUP = Group("nightly", INSTANCE)
 ENDED_WELL = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
@@ -503,7 +502,7 @@ def watching(exporter, tmp_path):
     }
     # JSON is YAML.
     (tmp_path / "prometheus.yml").write_text(json.dumps(content))
-    with prometheus.running(tmp_path) as server:
+    with prometheus(tmp_path) as server:
         yield server
 
 
@@ -512,10 +511,9 @@ def series(watching):
     """Return a function from a query to `job`, `instance` and value of each series."""
 
     def series(query):
-        found = watching.answer("/api/v1/query", query=query).json()["data"]["result"]
         return {
-            (each["metric"]["job"], each["metric"].get("instance"), float(each["value"][1]))
-            for each in found
+            (labels["job"], labels.get("instance"), value)
+            for labels, value in watching.query(query)
         }
 
     return series

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from batch_job.config import Gateway
-from lab import releases
-from lab.pushgateway import Pushgateway, free_port
+from programs import Pushgateway, find, free_port
 
 # Whatever a URL, a shell or the text format could trip over.
 ODD_NAMES = [
@@ -130,7 +129,7 @@ def complaints() -> Callable[[str], str]:
     """Return a function that asks promtool what is wrong with metrics in the text format."""
 
     def ask(text: str) -> str:
-        command = [str(releases.program("promtool")), "check", "metrics"]
+        command = [str(find("promtool")), "check", "metrics"]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 

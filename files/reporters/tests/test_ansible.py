@@ -15,7 +15,7 @@ import pytest
 
 from batch_job import metrics
 from lab import REPOSITORY
-from lab.pushgateway import Pushgateway
+from programs import Pushgateway
 
 PLUGIN = REPOSITORY / "files/reporters/ansible/pushgateway.py"
 HOSTS = """

@@ -333,7 +333,7 @@ def test_a_failure_keeps_the_last_success(script, pipeline):
 
 
 def test_a_success_leaves_nothing_of_an_older_version(script, pipeline, pushgateway):
-    pushgateway.push("release", "abandoned 1\n", instance="")
+    pushgateway.add("release", "abandoned 1\n", instance="")
     script()
     assert "abandoned" not in pipeline()
 

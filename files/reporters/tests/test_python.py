@@ -118,7 +118,7 @@ def test_a_success_says_all_that_the_contract_asks_for(run, pushgateway):
 
 
 def test_a_success_leaves_nothing_of_an_older_version(run, pushgateway):
-    pushgateway.push("nightly", "abandoned 1\n")
+    pushgateway.add("nightly", "abandoned 1\n")
     run()
     assert "abandoned" not in pushgateway.values("nightly")
 
@@ -248,7 +248,7 @@ def test_a_gateway_may_be_below_a_path(report, prefixed_pushgateway):
 
 
 def test_a_report_that_is_refused_is_told_with_the_reason(report, pushgateway):
-    pushgateway.push("other", "# TYPE batch_job_last_result counter\nbatch_job_last_result 1\n")
+    pushgateway.add("other", "# TYPE batch_job_last_result counter\nbatch_job_last_result 1\n")
     told = report()
     assert "400 Bad Request" in told
     assert "batch_job_last_result" in told

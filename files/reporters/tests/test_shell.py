@@ -99,7 +99,7 @@ def test_a_success_says_all_that_the_contract_asks_for(run, pushgateway):
 
 
 def test_a_success_leaves_nothing_of_an_older_version(run, pushgateway):
-    pushgateway.push("nightly", "abandoned 1\n")
+    pushgateway.add("nightly", "abandoned 1\n")
     run()
     assert "abandoned" not in pushgateway.values("nightly")
 
@@ -329,7 +329,7 @@ def test_the_smallest_push_may_have_a_label(push, pushgateway, table):
 
 
 def test_the_smallest_push_leaves_alone_what_others_pushed(push, pushgateway):
-    pushgateway.push("nightly", "others 1\n", instance="")
+    pushgateway.add("nightly", "others 1\n", instance="")
     push()
     assert pushgateway.values("nightly", instance="")["others"] == 1
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from conftest import Prometheus, Webhook
+from clients import Prometheus, Webhook, eventually
+from conftest import connect
 from dashboards import evaluation, preview
 from dashboards.states import STATES
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://worker"]
 
@@ -30,13 +30,13 @@ DOWN = {("PushgatewayDown", "pushgateway")}
 @pytest.fixture(scope="module")
 def site():
     """Return the Prometheus of the scenario."""
-    return Prometheus("watcher")
+    return connect(Prometheus, "watcher")
 
 
 @pytest.fixture(scope="module")
 def told():
     """Return a function from a receiver to what it was told: alert, job, status, in order."""
-    webhook = Webhook("webhook")
+    webhook = connect(Webhook, "webhook")
 
     def told(receiver):
         return [
@@ -145,7 +145,7 @@ def test_dashboards_find_the_metrics_of_real_services(host, shown):
 
 
 def test_a_notification_says_all_that_is_needed_at_night():
-    alert = Webhook("webhook").alerts("/database")[0]
+    alert = connect(Webhook, "webhook").alerts("/database")[0]
     assert alert["labels"] == {
         "alertname": "BatchJobFailed",
         "job": "fails",

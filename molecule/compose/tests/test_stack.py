@@ -8,9 +8,9 @@ import time
 import pytest
 import requests
 
+from clients import Prometheus, Pushgateway, Webhook, eventually
 from dashboards.states import STATES
-from lab import compose, compose_plugin, engine, overview
-from lab.console import eventually
+from lab import compose, compose_plugin, engine
 
 PUSHED = {"job": "from-the-host", "instance": "laptop"}
 # Nobody, and who may read Grafana's password.
@@ -24,17 +24,22 @@ def ask(stack, service, path="", method="GET", **options):
     return answer
 
 
+def query(stack, expression):
+    return Prometheus(stack.url("prometheus")).query(expression)
+
+
 def pushed(stack):
     """Return the series of the push from the host, with its value."""
     labels = ",".join(f'{name}="{text}"' for name, text in PUSHED.items())
-    return overview.query(stack.url("prometheus"), f"some_metric{{{labels}}}")
+    return query(stack, f"some_metric{{{labels}}}")
 
 
 def told(stack):
     """Return alert and job of each notification."""
     return {
         (alert["labels"]["alertname"], alert["labels"].get("job"))
-        for alert, _receiver in overview.notifications(stack.url("webhook"))
+        for alert in Webhook(stack.url("webhook")).alerts()
+        if alert["status"] == "firing"
     }
 
 
@@ -97,7 +102,7 @@ def test_jobs_that_succeed_are_not_told_of(stack):
 def test_the_services_have_nothing_to_complain_of(stack):
     named = {alert for alert, job in told(stack) if not job}
     assert named <= {"Watchdog"}
-    assert overview.query(stack.url("prometheus"), "up == 0") == []
+    assert query(stack, "up == 0") == []
 
 
 def test_the_receiver_shows_people_what_they_were_told(stack):
@@ -107,8 +112,7 @@ def test_the_receiver_shows_people_what_they_were_told(stack):
 
 
 def test_a_runbook_is_served_where_the_notification_says(stack):
-    found = overview.notifications(stack.url("webhook"))
-    url = next(alert["annotations"]["runbook_url"] for alert, _ in found)
+    url = Webhook(stack.url("webhook")).alerts()[-1]["annotations"]["runbook_url"]
     assert url.startswith(stack.url("prometheus"))
     assert requests.get(url, timeout=10).text.startswith("# BatchJob")
 
@@ -131,15 +135,15 @@ def test_a_rollout_of_this_repository_is_a_job_among_the_others(stack):
         PUSHGATEWAY_URL=stack.url("pushgateway"),
     )
     state = 'batch_job:state{job="ansible-compose"}'
-    (_labels, value), *others = eventually(lambda: overview.query(stack.url("prometheus"), state))
+    (_labels, value), *others = eventually(lambda: query(stack, state))
     assert (STATES[int(value)].name, others) == ("fine", [])
     hosts = 'ansible_playbook_hosts{job="ansible-compose", state="ok"}'
-    assert [found for _, found in overview.query(stack.url("prometheus"), hosts)] == [2]
+    assert [found for _, found in query(stack, hosts)] == [2]
 
 
 def test_when_the_gateway_wrote_its_state_is_known(stack):
     expression = "time() - pushgateway_state_written_timestamp_seconds < 120"
-    assert eventually(lambda: overview.query(stack.url("prometheus"), expression))
+    assert eventually(lambda: query(stack, expression))
 
 
 def test_no_container_runs_as_root_or_may_become_it(stack):
@@ -199,12 +203,8 @@ def test_what_was_pushed_and_seen_is_there_after_down_and_up(stack):
     stack("down")
     assert stack.containers() == []
     stack("up")
-    group = next(
-        each
-        for each in ask(stack, "pushgateway", "/api/v1/metrics").json()["data"]
-        if each["labels"] == PUSHED
-    )
-    assert group["some_metric"]["metrics"][0]["value"] == "3.14"
+    families = Pushgateway(stack.url("pushgateway")).families(**PUSHED)
+    assert families["some_metric"][0]["value"] == "3.14"
     silences = ask(stack, "alertmanager", "/api/v2/silences").json()
     assert [each["comment"] for each in silences] == ["kept"]
     history = ask(stack, "prometheus", "/api/v1/query?query=up[30m]").json()["data"]["result"]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from clients import eventually
 from lab import releases
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://fresh"]
 

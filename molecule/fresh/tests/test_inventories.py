@@ -7,8 +7,8 @@ import pytest
 import trustme
 import yaml
 
+from clients import eventually
 from lab import REPOSITORY, nodes
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://fresh"]
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import requests
 
+from clients import eventually
 from lab import REPOSITORY
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://boards13", "ansible://boards12"]
 pytestmark = pytest.mark.real_grafana

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from clients import eventually
 from lab import nodes
-from lab.console import eventually
 
 HOSTS = ("jobs13", "jobs12")
 testinfra_hosts = [f"ansible://{name}" for name in HOSTS]

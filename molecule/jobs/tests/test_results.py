@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lab.console import eventually
+from clients import eventually
 
 HOSTS = ("jobs13", "jobs12")
 testinfra_hosts = [f"ansible://{name}" for name in HOSTS]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conftest import Pushgateway
-from lab.console import eventually
+from clients import Pushgateway, eventually
+from conftest import connect
 
 HOSTS = ("jobs13", "jobs12")
 testinfra_hosts = ["ansible://jobs13"]
@@ -32,7 +32,7 @@ def declare(rollout, restored):
 
 def registered(name, node=HOSTS[0]):
     """Return labels and deadline of a group, or None when there is none."""
-    group = Pushgateway(node).group(name, "jobs13")
+    group = connect(Pushgateway, node).families(name, "jobs13")
     if not group:
         return None
     (info,) = group["batch_job_info"]
@@ -68,7 +68,7 @@ def test_another_owner_leaves_the_deadline_alone(declare):
     assert declare([{**DAILY, "owner": "ops"}]).status == 0
     before = registered("daily")
     assert declare([{**DAILY, "owner": "dba"}]).status == 0
-    (info,) = Pushgateway(HOSTS[0]).group("daily", "jobs13")["batch_job_info"]
+    (info,) = connect(Pushgateway, HOSTS[0]).families("daily", "jobs13")["batch_job_info"]
     assert info["labels"]["owner"] == "dba"
     assert registered("daily") == before
 

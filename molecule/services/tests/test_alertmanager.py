@@ -2,15 +2,15 @@
 
 import pytest
 
-from conftest import Alertmanager
-from lab.console import eventually
+from clients import Alertmanager, eventually
+from conftest import connect
 
 testinfra_hosts = ["ansible://debian12"]
 
 
 @pytest.fixture
 def alertmanager():
-    return Alertmanager("debian12")
+    return connect(Alertmanager, "debian12")
 
 
 def test_a_route_to_nowhere_is_refused_and_the_old_configuration_runs_on(

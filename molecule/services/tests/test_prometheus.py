@@ -2,8 +2,8 @@
 
 import pytest
 
-from conftest import Prometheus
-from lab.console import eventually
+from clients import Prometheus, eventually
+from conftest import connect
 
 testinfra_hosts = ["ansible://debian13"]
 
@@ -12,7 +12,7 @@ JOB = {"job_name": "extra", "static_configs": [{"targets": ["localhost:9091"]}]}
 
 @pytest.fixture
 def prometheus():
-    return Prometheus("debian13")
+    return connect(Prometheus, "debian13")
 
 
 def process(host):

@@ -1,8 +1,8 @@
 """Labels: what a job pushes is what Prometheus stores."""
 
-from conftest import Prometheus, Pushgateway, put
+from clients import Prometheus, Pushgateway, eventually
+from conftest import put
 from lab import REPOSITORY
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://fileserver"]
 

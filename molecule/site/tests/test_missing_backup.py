@@ -2,9 +2,9 @@
 
 import pytest
 
-from conftest import Prometheus, Pushgateway, Webhook, put
+from clients import Prometheus, Pushgateway, Webhook, eventually
+from conftest import put
 from lab import REPOSITORY
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://fileserver"]
 

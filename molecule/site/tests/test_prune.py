@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import Pushgateway
+from clients import Pushgateway
 
 testinfra_hosts = ["ansible://monitor"]
 
@@ -18,8 +18,7 @@ def groups(gateway: Pushgateway):
     gateway.push(*FOREIGN, free_slots=3)
 
     def present():
-        found = gateway.get("/api/v1/metrics").json()["data"]
-        return {(each["labels"]["job"], each["labels"].get("instance", "")) for each in found}
+        return {(labels["job"], labels.get("instance", "")) for labels, _ in gateway.groups()}
 
     return present
 

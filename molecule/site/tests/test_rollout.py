@@ -2,9 +2,9 @@
 
 import pytest
 
-from conftest import LAB, Prometheus
+from clients import Prometheus, eventually
+from conftest import LAB
 from lab import engine, nodes
-from lab.console import eventually
 
 testinfra_hosts = ["ansible://monitor"]
 
