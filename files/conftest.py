@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 import clients
-from batch_job.config import Gateway
+from batch_job.gateway import Gateway
 from programs import Pushgateway, free_port
 
 USERNAME, PASSWORD = "reporter", "correct horse"

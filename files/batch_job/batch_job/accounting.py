@@ -1,7 +1,8 @@
-"""What a systemd unit's control group has counted, on cgroup v1 and v2."""
+"""Reads what a systemd unit's control group has counted, on cgroup v1 and v2."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -9,14 +10,9 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def memory_directory() -> Path | None:
-    """Return where the memory of this process's control group is counted, or None."""
-    try:
-        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
+    """Return the directory that counts the memory of this process's control group, or None."""
     unified = None
-    for line in lines:
-        _number, controllers, path = line.split(":", 2)
+    for controllers, path in _hierarchies():
         if "memory" in controllers.split(","):
             return CGROUPS / "memory" / path.lstrip("/")
         if not controllers:
@@ -25,15 +21,11 @@ def memory_directory() -> Path | None:
 
 
 def unit() -> str:
-    """Return the name of the systemd unit that this process belongs to, or nothing."""
-    try:
-        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    for line in lines:
+    """Return the name of this process's systemd unit; empty without one."""
+    for controllers, path in _hierarchies():
         # systemd's own hierarchy on v1, the only one on v2.
-        if line.split(":", 2)[1] in ("name=systemd", ""):
-            services = [part for part in line.split("/") if part.endswith(".service")]
+        if controllers in ("name=systemd", ""):
+            services = [part for part in path.split("/") if part.endswith(".service")]
             if services:
                 return services[-1]
     return ""
@@ -49,7 +41,10 @@ def max_memory_bytes() -> int | None:
 
 
 def oom_kills() -> int:
-    """Return how many processes of this control group ran out of memory; systemd on v1 cannot."""
+    """Return how many processes of this control group were killed for lack of memory.
+
+    On v1, systemd itself does not notice.
+    """
     for line in (_read("memory.events") or _read("memory.oom_control")).splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill":
@@ -57,8 +52,19 @@ def oom_kills() -> int:
     return 0
 
 
+def _hierarchies() -> Iterator[tuple[str, str]]:
+    """Yield controllers and path of each control group of this process; none without cgroups."""
+    try:
+        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _number, controllers, path = line.split(":", 2)
+        yield controllers, path
+
+
 def _read(name: str) -> str:
-    """Return the text of a file about this control group's memory, or nothing."""
+    """Return the text of a file about this control group's memory; empty if it is missing."""
     directory = memory_directory()
     try:
         return (directory / name).read_text(encoding="utf-8") if directory else ""

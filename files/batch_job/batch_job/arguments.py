@@ -1,4 +1,4 @@
-"""The command line's arguments, with the environment's variables that stand for them."""
+"""Parses the command line and the environment variables that stand for options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batch_job.values import duration, instance_name, job_name
 
 USAGE = 64
 
-# Variables of the environment that stand for options; useful in CI.
+# Options as environment variables; useful in CI.
 ENVIRONMENT = "BATCH_JOB_"
 METRICS_FILE = ENVIRONMENT + "METRICS"
 
@@ -31,12 +31,12 @@ Gateways and the host's declared jobs are read from /etc/batch-job, if there is 
 """
 EPILOG = """\
 examples:
-  batch-job run --job nightly --due-within 26h -- /usr/local/bin/nightly --all
+  batch-job run --job nightly --max-age 26h -- /usr/local/bin/nightly --all
   batch-job run --job report --on-calendar 'Mon..Fri 06:00' --max-runtime 2h --lock -- make report
   echo 'backup_size_bytes 4096' | batch-job push --job nightly
   batch-job status
 
-`batch-job VERB --help` tells more.
+`batch-job VERB --help` explains a verb.
 """
 RUN_EPILOG = """\
 Everything after -- is the command and its arguments; no shell reads them. The exit status is the
@@ -53,7 +53,7 @@ environment:
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with the exit status of sysexits.h when the arguments make no sense."""
+    """Exits with the status of sysexits.h when the arguments make no sense."""
 
     def error(self, message: str) -> Any:
         """Print the usage and the error."""
@@ -83,9 +83,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _forget_environment() -> None:
-    """Leave of a unit's environment what systemd tells of the run.
+    """Keep only what systemd sets for the run in a unit's environment.
 
-    The rest is the job's: its user may have a say in it, and the reporter is root.
+    The rest belongs to the job, whose user may control it, and the reporter is root.
     """
     for name in set(os.environ) - {"PATH", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"}:
         del os.environ[name]
@@ -94,9 +94,9 @@ def _forget_environment() -> None:
 def all_verbs() -> Parser:
     """Return the parser of all verbs."""
     formatter = argparse.RawDescriptionHelpFormatter
-    whole = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
-    whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    verbs = whole.add_subparsers(title="verbs", metavar="VERB", required=True)
+    parser = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     common = Parser(add_help=False)
     where = common.add_argument_group("gateways")
@@ -143,6 +143,8 @@ def all_verbs() -> Parser:
     what = declared.add_argument_group("declaration (default: as in the inventory, if it is there)")
     due = what.add_mutually_exclusive_group()
     due.add_argument(
+        "--max-age",
+        # Its name in version 1.0.
         "--due-within",
         type=_type(duration),
         metavar="26h",
@@ -151,7 +153,7 @@ def all_verbs() -> Parser:
     due.add_argument("--on-calendar", metavar="EXPR", help="schedule, as in systemd.time(7)")
     what.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     what.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
-    what.add_argument("--owner", help="who is told of failures")
+    what.add_argument("--owner", help="who gets the alerts")
     what.add_argument("--severity", choices=("info", "warning", "critical"))
     what.add_argument("--kind", help="what sort of job it is, such as backup")
 
@@ -175,7 +177,7 @@ def all_verbs() -> Parser:
     add("start", "report a start, in ExecStartPre= of a unit", group, declared)
     added = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
     added.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
-    added = add("register", "tell gateways until when a job must succeed", host, declared)
+    added = add("register", "register at the gateways when a job must succeed", host, declared)
     which = added.add_mutually_exclusive_group(required=True)
     which.add_argument("--job", type=_type(job_name), help="the job's name")
     which.add_argument(
@@ -183,18 +185,18 @@ def all_verbs() -> Parser:
         action="store_true",
         help="all jobs declared on this host; forgets those that are declared no longer",
     )
-    added.add_argument("--dry-run", action="store_true", help="only tell what would change")
+    added.add_argument("--dry-run", action="store_true", help="only print what would change")
     added = add("push", "add metrics from standard input to a job's", group)
     added.add_argument("--replace", action="store_true", help="replace the job's metrics instead")
     add("delete", "delete a job's metrics from the gateways", group)
     add("flush", "send the reports that are kept")
     add("status", "show this host's jobs and the reports that are kept")
     add("check", "check the configuration and the declared jobs")
-    return whole
+    return parser
 
 
 def _type(check: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a check that tells argparse why it refuses a text."""
+    """Return a check whose reason argparse prints when it refuses a text."""
 
     def checked(text: str) -> Any:
         try:

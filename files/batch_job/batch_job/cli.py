@@ -1,6 +1,6 @@
-"""The command line: arguments, environment and exit statuses.
+"""The verbs of the command line and their exit statuses.
 
-Nothing that costs time is imported before a job of `run` has started.
+Nothing that costs time is imported before the job of `run` has started.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ from typing import TYPE_CHECKING
 
 from batch_job import runner
 from batch_job.arguments import ENVIRONMENT, METRICS_FILE, parse
-from batch_job.messages import print_error
+from batch_job.log import log_error
 from batch_job.values import MisuseError
 
 if TYPE_CHECKING:
     import threading
 
     from batch_job.config import Job
-    from batch_job.reporter import Host, Reporter
+    from batch_job.host import Host
+    from batch_job.reporter import Reporter
 
 # As in sysexits.h.
 BAD_DATA = 65
 SOFTWARE = 70
 LATER = 75
 NO_PERMISSION = 77
+# Options of a declaration that replace a field of the same name.
+DURATIONS = ("grace", "max_runtime")
+LABELS = ("owner", "severity", "kind")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except MisuseError as error:
-        print_error(str(error))
+        log_error(str(error))
         return error.status
     except Exception as error:
-        print_error(f"{type(error).__name__}: {error}")
+        log_error(f"{type(error).__name__}: {error}")
         return SOFTWARE
 
 
@@ -52,34 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
     own_metrics = Path(os.environ.get(METRICS_FILE) or _private_file())
     lock = _lock(arguments) if arguments.lock else None
     if lock is BUSY:
-        print_error(f"{arguments.job}: it is still running, this run is left out")
+        log_error(f"{arguments.job}: it is still running, this run is left out")
         return LATER
-    reporters: list[Reporter] = []
-    threads: list[threading.Thread] = []
-
-    def report_start(moment: float) -> None:
-        with _told():
-            reporters.append(_reporter(arguments))
-            reporters[0].started({"started": moment})
-
-    def when_started(moment: float) -> None:
-        import threading
-
-        # What this imports takes long enough to spoil the duration of a short job.
-        thread = threading.Thread(target=report_start, args=(moment,))
-        thread.start()
-        threads.append(thread)
-
+    start_report = _StartReport(arguments)
     done = runner.run(
         arguments.command,
         {**os.environ, METRICS_FILE: str(own_metrics)},
         arguments.max_runtime or _declared_max_runtime(arguments),
-        when_started,
+        start_report.send,
     )
-    with _told():
-        for thread in threads:
-            thread.join()
-        for reporter in reporters:
+    with _errors_logged():
+        reporter = start_report.wait()
+        if reporter is not None:
             reporter.ended(done.outcome, own_metrics)
     if METRICS_FILE not in os.environ:
         with suppress(OSError):
@@ -87,6 +75,37 @@ def run(arguments: argparse.Namespace) -> int:
         with suppress(OSError):
             own_metrics.parent.rmdir()
     return runner.end_as(done)
+
+
+class _StartReport:
+    """The report of a start, sent beside the job.
+
+    What it imports takes long enough to spoil the duration of a short job.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Send nothing yet."""
+        self._arguments = arguments
+        self._reporter: Reporter | None = None
+        self._thread: threading.Thread | None = None
+
+    def send(self, started: float) -> None:
+        """Send the report in a thread."""
+        import threading
+
+        self._thread = threading.Thread(target=self._send, args=(started,))
+        self._thread.start()
+
+    def wait(self) -> Reporter | None:
+        """Return the job's reporter once the report is on its way; None without a gateway."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._reporter
+
+    def _send(self, started: float) -> None:
+        with _errors_logged():
+            self._reporter = _reporter(self._arguments)
+            self._reporter.started({"started": started})
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -111,51 +130,54 @@ def finish(arguments: argparse.Namespace) -> int:
 
 
 def register(arguments: argparse.Namespace) -> int:
-    """Tell the gateways of jobs, what they do not know yet."""
+    """Register jobs at the gateways."""
+    from batch_job import registration
     from batch_job.config import declared_jobs
     from batch_job.gateway import CredentialsError, RejectedError
-    from batch_job.reporter import forget_undeclared
-    from batch_job.reporter import register as tell_gateways
 
     host = _host(arguments)
-    gone: list[str] = []
+    changes: list[str] = []
     if arguments.all:
         jobs = list(declared_jobs(arguments.config_directory).values())
-        gone = forget_undeclared(host, [job.name for job in jobs], arguments.dry_run)
+        names = [job.name for job in jobs]
+        changes += registration.forget_undeclared(host, names, arguments.dry_run)
     else:
         jobs = [_job(arguments)]
-    done = tell_gateways(host, jobs, declared=arguments.all, dry_run=arguments.dry_run)
-    for line in [*gone, *done.changes]:
+    done = registration.register(host, jobs, declared=arguments.all, dry_run=arguments.dry_run)
+    changes += done.changes
+    for line in changes:
         print(line)
     for error in done.errors:
-        print_error(str(error))
-    if not done.errors:
-        if not gone and not done.changes:
-            print("nothing changed")
-        return 0
-    if any(isinstance(error, CredentialsError) for error in done.errors):
-        return NO_PERMISSION
-    return BAD_DATA if any(isinstance(each, RejectedError) for each in done.errors) else LATER
+        log_error(str(error))
+    if not done.errors and not changes:
+        print("nothing changed")
+    for kind, status in ((CredentialsError, NO_PERMISSION), (RejectedError, BAD_DATA)):
+        if any(isinstance(error, kind) for error in done.errors):
+            return status
+    return LATER if done.errors else 0
 
 
 def push(arguments: argparse.Namespace) -> int:
     """Push metrics from standard input; all of them or, when one line is bad, none."""
     from batch_job import metrics
+    from batch_job.delivery import Delivery
     from batch_job.gateway import RejectedError
 
     own = metrics.check_own(sys.stdin.buffer.read().decode("utf-8", "replace"))
     for problem in own.problems:
-        print_error(f"{problem}; nothing is pushed".replace(" is left out", ""))
+        log_error(f"{problem}; nothing is pushed".replace(" is left out", ""))
     if own.problems:
         return BAD_DATA
     host = _host(arguments)
-    errors = host.send(arguments.job, own.families, arguments.replace).finish()
+    delivery = Delivery(host, host.report(arguments.job, own.families, arguments.replace))
+    delivery.start()
+    errors = delivery.finish()
     return BAD_DATA if any(isinstance(error, RejectedError) for error in errors) else 0
 
 
 def delete(arguments: argparse.Namespace) -> int:
-    """Delete a job's group, and what this host keeps and remembers of it."""
-    from batch_job import gateway as network
+    """Delete a job's group, its kept reports and its memory."""
+    from batch_job.gateway import GatewayError
 
     host = _host(arguments)
     group = host.group(arguments.job)
@@ -164,19 +186,19 @@ def delete(arguments: argparse.Namespace) -> int:
     status = 0
     for gateway in host.gateways:
         try:
-            network.delete(gateway, group)
-        except network.GatewayError as error:
-            print_error(f"{arguments.job}: {error}")
+            host.transport(gateway).delete(gateway, group)
+        except GatewayError as error:
+            log_error(f"{arguments.job}: {error}")
             status = LATER
     return status
 
 
 def flush(arguments: argparse.Namespace) -> int:
-    """Send what is kept."""
-    from batch_job import delivery
+    """Send the kept reports."""
+    from batch_job.delivery import flush as send_kept
 
     host = _host(arguments)
-    delivered = delivery.flush(host.gateways, host.spool)
+    delivered = send_kept(host, host.gateways)
     urls = {gateway.url for gateway in host.gateways}
     waiting = [kept for kept in host.spool.kept() if kept.url in urls]
     if delivered or waiting:
@@ -186,15 +208,16 @@ def flush(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Print the table of this host's jobs."""
-    from batch_job import status as shown
     from batch_job.config import declared_jobs
+    from batch_job.status import table
 
     host = _host(arguments, needs_gateway=False)
     declared = list(declared_jobs(arguments.config_directory))
     kept = host.spool.kept()
-    print(shown.table(declared, host.state, kept, time.time()))
-    for url in sorted({each.url for each in kept} - {each.url for each in host.gateways}):
-        print_error(
+    print(table(declared, host.state, kept, time.time()))
+    urls = {gateway.url for gateway in host.gateways}
+    for url in sorted({report.url for report in kept} - urls):
+        log_error(
             f"reports wait for {url}, which is no gateway of this host: `batch-job flush --gateway "
             "URL` sends them, `batch-job delete --gateway URL --job JOB` forgets them"
         )
@@ -237,12 +260,13 @@ def _reporter(arguments: argparse.Namespace) -> Reporter:
 
 
 def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
-    """Return gateways, instance and directories by options, else environment, else file.
+    """Return the host as options, environment and files describe it, in this order.
 
     Raises ConfigError.
     """
-    from batch_job.config import ConfigError, Gateway, check_gateway, is_directory, load
-    from batch_job.reporter import Host
+    from batch_job.config import ConfigError, load
+    from batch_job.gateway import Gateway, check_gateway, is_directory
+    from batch_job.host import Host
     from batch_job.spool import Spool
     from batch_job.state import State
 
@@ -251,7 +275,7 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
     gateways = config.gateways
     if urls:
         credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
-        # Beside a Pushgateway, they are meant for that alone.
+        # Beside a Pushgateway, directories get no credentials.
         is_mixed = not all(map(is_directory, urls))
         gateways = tuple(
             Gateway(url, **({} if is_mixed and is_directory(url) else credentials)) for url in urls
@@ -277,28 +301,26 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    """Return the job as it was declared, or else as the arguments say. Raises ConfigError."""
+    """Return the declared job with the options of the command line. Raises ConfigError."""
     from batch_job.config import declared_job
 
     job = declared_job(arguments.config_directory, arguments.job)
     schedule = job.schedule
-    if arguments.due_within:
-        schedule = schedule._replace(on_calendar=None, timezone=None, max_age=arguments.due_within)
+    if arguments.max_age:
+        schedule = schedule._replace(on_calendar=None, timezone=None, max_age=arguments.max_age)
     if arguments.on_calendar:
         schedule = schedule._replace(on_calendar=arguments.on_calendar, timezone=None)
-    said = {name: getattr(arguments, name) for name in ("grace", "max_runtime")}
-    schedule = schedule._replace(**{name: value for name, value in said.items() if value})
-    said = {name: getattr(arguments, name) for name in ("owner", "severity", "kind")}
-    return job._replace(
-        schedule=schedule, **{name: text for name, text in said.items() if text is not None}
-    )
+    options = vars(arguments).items()
+    durations = {name: value for name, value in options if value and name in DURATIONS}
+    labels = {name: value for name, value in options if value is not None and name in LABELS}
+    return job._replace(schedule=schedule._replace(**durations), **labels)
 
 
 def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
-    """Return how long the job may run as it was declared; cheap when it was not."""
+    """Return how long a declared job may run, without an import for other jobs."""
     if not os.path.exists(arguments.config_directory / "jobs" / f"{arguments.job}.json"):
         return None
-    with _told():
+    with _errors_logged():
         from batch_job.config import declared_job
 
         return declared_job(arguments.config_directory, arguments.job).schedule.max_runtime
@@ -306,14 +328,14 @@ def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
 
 
 def _state_directory(arguments: argparse.Namespace) -> Path:
-    """Return where reports are kept and results remembered."""
+    """Return the directory of kept reports and memories."""
     from batch_job.state import default_directory
 
     return Path(arguments.state_directory or default_directory())
 
 
 def _private_file() -> str:
-    """Return a path for the job's own metrics, in a new directory that nobody else can enter."""
+    """Return a path for the job's own metrics, in a new directory that only this user can enter."""
     parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
     directory = f"{parent}/batch-job-{os.getpid()}-{time.time_ns()}"
     with suppress(OSError):
@@ -327,12 +349,12 @@ BUSY = -1
 def _lock(arguments: argparse.Namespace) -> int | None:
     """Take the job's lock for as long as this process lives; BUSY when another one has it.
 
-    A lock that cannot be made is told, and the job runs without it.
+    When the lock cannot be created, log that and run the job without it.
     """
     import fcntl
 
     path = _state_directory(arguments) / "locks" / f"{arguments.job}.lock"
-    with _told():
+    with _errors_logged():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -344,11 +366,11 @@ def _lock(arguments: argparse.Namespace) -> int | None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tell an error in one line, and go on."""
+def _errors_logged() -> Iterator[None]:
+    """Log an error in one line, and go on."""
     try:
         yield
     except MisuseError as error:
-        print_error(str(error))
+        log_error(str(error))
     except Exception as error:
-        print_error(f"{type(error).__name__}: {error}")
+        log_error(f"{type(error).__name__}: {error}")

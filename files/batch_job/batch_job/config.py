@@ -1,47 +1,23 @@
-"""Which gateways there are and which jobs are declared on this host."""
+"""Reads the gateways and the declared jobs of this host."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
+from batch_job.gateway import Gateway, check_gateway
 from batch_job.schedule import Schedule
 from batch_job.values import MisuseError, duration, instance_name, job_name
 
-DIRECTORY = "/etc/batch-job"
 SEVERITIES = ("info", "warning", "critical")
 
 
 class ConfigError(MisuseError):
-    """A configuration that cannot be read or means nothing."""
+    """A configuration cannot be read or makes no sense."""
 
     status = 78
-
-
-class Gateway(NamedTuple):
-    """A Pushgateway and how to authenticate to it. Secrets are named by their files.
-
-    In `config.json`, they are named relative to it. A `file:` URL is a directory that node_exporter
-    reads, instead of a Pushgateway.
-    """
-
-    url: str
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    username: str = ""
-    password_file: str = ""
-    token_file: str = ""
-
-    @property
-    def directory(self) -> str:
-        """The directory that it is; empty for a Pushgateway."""
-        return unquote(urlsplit(self.url).path) if is_directory(self.url) else ""
 
 
 class Job(NamedTuple):
@@ -57,7 +33,7 @@ class Job(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What `config.json` says."""
+    """The content of `config.json`."""
 
     instance: str
     gateways: tuple[Gateway, ...] = ()
@@ -66,57 +42,31 @@ class Config(NamedTuple):
 def load(directory: Path, is_needed: bool = True) -> Config:
     """Return the configuration in a directory; an empty one when there is none.
 
-    Raises ConfigError; if it is not needed, only when it can be read and means nothing.
+    Raises ConfigError; a configuration that is not needed may be unreadable.
     """
     path = directory / "config.json"
-    found = _read(path, missing={}) if is_needed or os.access(path, os.R_OK) else {}
+    content = _read(path) if is_needed or os.access(path, os.R_OK) else {}
     try:
         config = Config(
-            instance=instance_name(found.pop("instance", "") or os.uname().nodename),
-            gateways=tuple(_gateway(directory, each) for each in found.pop("gateways", [])),
+            instance=instance_name(content.pop("instance", "") or os.uname().nodename),
+            gateways=tuple(_gateway(directory, keys) for keys in content.pop("gateways", [])),
         )
-        if found:
-            raise ValueError(f"there is no {', '.join(found)}")
-        for each in config.gateways:
-            check_gateway(each)
+        if content:
+            raise ValueError(f"there is no {', '.join(content)}")
+        for gateway in config.gateways:
+            check_gateway(gateway)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{directory / 'config.json'}: {error}") from error
+        raise ConfigError(f"{path}: {error}") from error
     return config
 
 
-def _gateway(directory: Path, found: dict[str, str]) -> Gateway:
-    """Return a gateway whose files are named relative to the configuration."""
-    unknown = set(found) - set(Gateway._fields)
+def _gateway(directory: Path, keys: dict[str, str]) -> Gateway:
+    """Return a gateway with absolute paths of its files."""
+    unknown = set(keys) - set(Gateway._fields)
     if unknown:
         raise ValueError(f"a gateway has no {', '.join(sorted(unknown))}")
-    files = {key: str(directory / name) for key, name in found.items() if key.endswith("_file")}
-    return Gateway(**{**found, **files})
-
-
-def is_directory(url: str) -> bool:
-    """Tell whether a gateway's URL is a directory's."""
-    return url.startswith("file:")
-
-
-def check_gateway(gateway: Gateway) -> None:
-    """Raise ValueError unless a gateway can be asked as it is described."""
-    if is_directory(gateway.url):
-        if not re.fullmatch(r"file:///[^?#]+", gateway.url) or "\0" in gateway.directory:
-            raise ValueError(f"{gateway.url!r} is not a directory's URL such as file:///var/lib/x")
-        if any(gateway[1:]):
-            raise ValueError(f"{gateway.url} is a directory, which takes no credentials")
-        return
-    url = urlsplit(gateway.url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(f"{gateway.url!r} is not a URL such as http://gateway:9091")
-    if url.username or url.password:
-        raise ValueError("credentials belong into files, not into the gateway's URL")
-    if bool(gateway.cert_file) != bool(gateway.key_file):
-        raise ValueError("a client certificate needs both, cert_file and key_file")
-    if bool(gateway.username) != bool(gateway.password_file):
-        raise ValueError("basic authentication needs both, username and password_file")
-    if gateway.username and gateway.token_file:
-        raise ValueError("a gateway takes a password or a token, not both")
+    files = {key: str(directory / name) for key, name in keys.items() if key.endswith("_file")}
+    return Gateway(**{**keys, **files})
 
 
 def declared_jobs(directory: Path) -> dict[str, Job]:
@@ -135,7 +85,7 @@ def declared_job(directory: Path, name: str) -> Job:
 
 def _job(path: Path, name: str) -> Job:
     """Return the job that a file declares. Its keys are those of `batch_job_jobs`."""
-    found = _read(path, missing={})
+    found = _read(path)
     try:
         for key, value in found.items():
             if not isinstance(value, str):
@@ -167,18 +117,18 @@ def _duration(found: dict[str, Any], key: str) -> int | None:
         raise ValueError(f"{key}: {error}") from None
 
 
-def _read(path: Path, missing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises ConfigError."""
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, an empty one when there is none. Raises ConfigError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return dict(missing)
+        return {}
     except PermissionError as error:
         raise ConfigError(f"{path}: it is for root and the group of its directory") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"{path}: not an object")
-    return found
+    return content

@@ -1,4 +1,4 @@
-"""The metric contract: what is pushed of a run, and what of the job's own metrics may go along."""
+"""The metric contract: what is pushed for a run, and which of the job's own metrics go along."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from batch_job.outcome import SUCCESS, Outcome
 from batch_job.values import spoken
 
 PREFIX = "batch_job_"
-# Names that Pushgateway gives its own values.
+# Pushgateway sets these itself.
 RESERVED = ("push_time_seconds", "push_failure_time_seconds")
-# Labels that Pushgateway takes from the group, whatever the line says.
+# Pushgateway sets these labels from the group, whatever the line has.
 GROUPING_LABELS = ("job", "instance")
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-# What jobs write and rules read, so that nobody need say what it is. A gateway takes one type for a
-# metric: a job that gave another one would keep all others from reporting theirs.
+# Metrics of jobs that the rules read, with their help text; their type is gauge. A gateway takes
+# one type for a metric: a job with another type would block the reports of all others.
 WELL_KNOWN = {"backup_size_bytes": "Size of the backup."}
-# Bytes; a job that writes more than this has mistaken the file for a log.
-OWN_LIMIT = 1 << 20
+# A job that writes more than this has mistaken the file for a log.
+MAX_OWN_BYTES = 1 << 20
 
 HELP = {
     "info": "Always 1; the labels are the job's declaration.",
@@ -50,7 +50,7 @@ HELP = {
 
 
 class Families:
-    """Metric families as something that prometheus_client can expose and push."""
+    """Metric families as a registry that prometheus_client can expose and push."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         """Hold the families."""
@@ -62,7 +62,7 @@ class Families:
 
 
 class OwnMetrics(NamedTuple):
-    """A job's own metrics that may be pushed, and a sentence for each line that may not."""
+    """A job's own metrics that may be pushed, and a sentence for each line that may not be."""
 
     families: list[Metric]
     problems: list[str]
@@ -77,7 +77,7 @@ def gauge(name: str, value: float, labels: Mapping[str, str] | None = None) -> M
 
 
 def declaration(job: Job) -> list[Metric]:
-    """Return what goes along with every push."""
+    """Return the declaration of a job, a part of every report."""
     schedule = job.schedule
     if schedule.on_calendar:
         when = schedule.expression
@@ -97,12 +97,12 @@ def declaration(job: Job) -> list[Metric]:
 
 
 def start(job: Job, started: float) -> list[Metric]:
-    """Return the report of a start; it is added to what is known of the job."""
+    """Return the report of a start, which is added to the group."""
     return [*declaration(job), gauge("last_start_timestamp_seconds", started)]
 
 
 def end(job: Job, outcome: Outcome, deadline: float | None) -> list[Metric]:
-    """Return the report of an end: complete for a success, to be added for a failure."""
+    """Return the report of an end; a success replaces the group, a failure is added to it."""
     families = [
         *start(job, outcome.started),
         gauge("last_completion_timestamp_seconds", outcome.ended),
@@ -122,12 +122,12 @@ def end(job: Job, outcome: Outcome, deadline: float | None) -> list[Metric]:
 
 
 def merge(older: Iterable[Metric], newer: Iterable[Metric]) -> list[Metric]:
-    """Return the families of both; of one that both have, the newer one, as POST does."""
+    """Return the families of both, as POST does: a newer family replaces an older one."""
     return list({family.name: family for family in [*older, *newer]}.values())
 
 
 def without_own(families: Iterable[Metric]) -> list[Metric]:
-    """Return the families of the contract alone."""
+    """Return the families of the contract, without the job's own."""
     return [family for family in families if family.name.startswith(PREFIX)]
 
 
@@ -156,23 +156,23 @@ def read_own(path: Path) -> OwnMetrics:
         os.close(handle)
         return OwnMetrics([], [f"{path}: not a plain file"])
     with open(handle, "rb") as file:
-        content = file.read(OWN_LIMIT + 1)
-    if len(content) > OWN_LIMIT:
-        return OwnMetrics([], [f"{path}: larger than {OWN_LIMIT} bytes"])
-    found = check_own(content.decode("utf-8", "replace"))
-    return OwnMetrics(found.families, [f"{path}, {problem}" for problem in found.problems])
+        content = file.read(MAX_OWN_BYTES + 1)
+    if len(content) > MAX_OWN_BYTES:
+        return OwnMetrics([], [f"{path}: larger than {MAX_OWN_BYTES} bytes"])
+    own = check_own(content.decode("utf-8", "replace"))
+    return OwnMetrics(own.families, [f"{path}, {problem}" for problem in own.problems])
 
 
 def check_own(text: str) -> OwnMetrics:
-    """Return what of a text in the text format Pushgateway will take.
+    """Return the metrics of a text in the text format that Pushgateway will take.
 
-    A line that it would refuse, and the whole push with it, is left out and told.
+    Pushgateway would refuse the whole push for one bad line: such a line becomes a problem.
     """
     kept: dict[str, list[str]] = {}
     types: dict[str, str] = {}
     seen = set()
     problems = []
-    # Not splitlines(): for a gateway, other characters than \n end no line.
+    # Not splitlines(): for a gateway, only \n ends a line.
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             if line.lstrip().startswith("#"):
@@ -195,16 +195,16 @@ def check_own(text: str) -> OwnMetrics:
     for name, lines in kept.items():
         if name in WELL_KNOWN:
             types.setdefault(name, "gauge")
-            # Of two, the latter counts.
+            # If the job has a HELP line too, the later one counts.
             lines.insert(0, f"# HELP {name} {WELL_KNOWN[name]}")
         # Without a type, the client library would make a family of each series.
-        whole = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
-        families += [each for each in parse("\n".join(whole)) if each.samples]
+        block = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
+        families += [family for family in parse("\n".join(block)) if family.samples]
     return OwnMetrics(families, problems)
 
 
 def family_name(name: str, types: Mapping[str, str]) -> str:
-    """Return the family to which a sample belongs, by the TYPE lines above it."""
+    """Return the family of a sample, by the TYPE lines above it."""
     for suffix in ("_bucket", "_sum", "_count"):
         base = name[: -len(suffix)]
         if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
@@ -221,7 +221,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_type(words: list[str], types: dict[str, str]) -> None:
-    """Remember a TYPE line. Raises ValueError for one that cannot be."""
+    """Add a TYPE line to the types. Raises ValueError when it is invalid."""
     kind = words[3].strip() if len(words) > 3 else ""
     if kind not in ("counter", "gauge", "histogram", "summary", "untyped"):
         raise ValueError(f"{kind[:80]!r} is not a type")
@@ -235,7 +235,7 @@ def _check_type(words: list[str], types: dict[str, str]) -> None:
 def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return name and labels of a sample line. Raises ValueError."""
     try:
-        samples = [each for family in parse(line + "\n") for each in family.samples]
+        samples = [sample for family in parse(line + "\n") for sample in family.samples]
     except (ValueError, IndexError, KeyError) as error:
         raise ValueError(f"not a metric line ({error})") from None
     if len(samples) != 1:

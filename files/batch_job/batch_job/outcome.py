@@ -1,4 +1,4 @@
-"""What became of a run; the same for a command of our own and for a systemd unit."""
+"""The outcome of a run, the same for a command that we ran and for a systemd unit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ TIMEOUT = "timeout"
 OOM_KILL = "oom-kill"
 START_FAILED = "start-failed"
 
-# What timeout(1) says for a command that it had to end.
+# The exit status of timeout(1).
 TIMED_OUT = 124
 SIGNALLED = 128
 
 
 class Outcome(NamedTuple):
-    """A run that has ended. Times are Unix seconds; costs are None where nobody counted them."""
+    """A run that has ended. Times are in Unix seconds; unknown costs are None."""
 
     started: float
     ended: float

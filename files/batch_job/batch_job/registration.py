@@ -1,61 +1,200 @@
-"""What a gateway must be told of a job before it runs."""
+"""Registers jobs, so that a job is due before it has ever run.
+
+Decides what a gateway lacks of a declaration, sends that, and returns what changed.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
 from batch_job.config import Job
+from batch_job.delivery import flush
+from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
+from batch_job.host import Host
+from batch_job.schedule import deadlines
 
 INFO = metrics.PREFIX + "info"
 DEADLINE = metrics.PREFIX + "deadline_timestamp_seconds"
 LAST_SUCCESS = metrics.PREFIX + "last_success_timestamp_seconds"
+# A host may have hundreds of jobs, and a gateway needs milliseconds for each.
+PARALLEL_PUSHES = 8
+
+
+class Candidate(NamedTuple):
+    """A job to register."""
+
+    job: Job
+    # When its first success is due, in Unix seconds.
+    due: float | None
+    # Its schedule was registered before, or waits to be: the deadline must not move.
+    is_registered: bool
+    # It was not declared until now: an old deadline at a gateway means nothing.
+    is_new: bool
+
+
+class Addition(NamedTuple):
+    """What a job's group lacks, and the deadline that is a part of it."""
+
+    families: list[Metric]
+    deadline: float | None
 
 
 class Registration(NamedTuple):
-    """What to add to a job's group; nothing when the gateway knows it all."""
+    """What `register` did: a line for each change, and the errors of gateways."""
 
-    families: list[Metric]
-    sets_deadline: bool
+    changes: list[str]
+    errors: list[GatewayError]
 
 
-def registration(
-    job: Job, deadline: float | None, known: dict[str, Any], now: float, is_new: bool = False
-) -> Registration:
-    """Compare a declaration with what a gateway's API tells of the group.
+def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> Registration:
+    """Register jobs at every gateway and return what changed there.
 
-    A job that is not new keeps a deadline that has passed, so that what is overdue stays overdue
-    until it succeeds, and any deadline if its schedule did not change. A job that reports its
-    successes by plain pushes is left alone where its age alone says when it is due: each of its
-    pushes would take away what is registered.
+    What a gateway does not take is kept for it. A `declared` job without a calendar gets no
+    deadline: Prometheus knows its maximum age, and a deadline would outlive successes that the job
+    pushes without the reporter. Raises ScheduleError before anything is sent, and OSError.
     """
-    if job.schedule.max_age and LAST_SUCCESS in known and INFO not in known:
-        return Registration([], False)
+    due = deadlines([job.schedule for job in jobs], time.time())
+    candidates = []
+    for job, moment in zip(jobs, due):
+        memory = host.state.read(job.name)
+        candidates.append(
+            Candidate(
+                job,
+                None if declared and not job.schedule.on_calendar else moment,
+                is_registered=memory.get("schedule") == [*job.schedule],
+                is_new=declared and not memory.get("declared"),
+            )
+        )
+    registrations = [_register_at(host, gateway, candidates, dry_run) for gateway in host.gateways]
+    for candidate in candidates:
+        if candidate.is_new and not dry_run:
+            host.state.update(candidate.job.name, declared=True)
+    return Registration(
+        sorted(line for done in registrations for line in done.changes),
+        [error for done in registrations for error in done.errors],
+    )
+
+
+def forget_undeclared(host: Host, declared: Sequence[str], dry_run: bool) -> list[str]:
+    """Forget jobs that were declared once, and their kept reports; return a line for each.
+
+    Their groups stay at the gateways. Raises OSError.
+    """
+    undeclared = [
+        name
+        for name in host.state.jobs()
+        if name not in declared and host.state.read(name).get("declared")
+    ]
+    for name in undeclared:
+        if not dry_run:
+            host.spool.forget_group(host.group(name))
+            host.state.forget(name)
+    return [f"{name}: forgotten, it is declared no longer" for name in undeclared]
+
+
+def addition(candidate: Candidate, group: dict[str, Any], now: float) -> Addition:
+    """Compare a declaration with the job's group, which is in the shape of Pushgateway's API.
+
+    A deadline that has passed stays, so that an overdue job stays overdue until it succeeds; so
+    does any deadline while the schedule stays. A job that pushes its successes itself, without the
+    reporter, gets nothing where its age alone decides: its next push would remove it again.
+    """
+    job, deadline = candidate.job, candidate.due
+    last_success = _value(group, LAST_SUCCESS)
+    if job.schedule.max_age and last_success is not None:
+        if INFO not in group:
+            return Addition([], None)
+        if deadline is None and DEADLINE in group:
+            # Its last report set the deadline; another age moves it.
+            deadline = last_success + job.schedule.max_age
     declared = metrics.declaration(job)
-    changed = [family for family in declared if _told(family) != _known(known, family.name)]
-    same_schedule = all(
-        family.name == INFO and _schedule(_told(family)) == _schedule(_known(known, family.name))
+    changed = [family for family in declared if _samples(family) != _held(group, family.name)]
+    is_same_schedule = all(
+        family.name == INFO and _schedule(_samples(family)) == _schedule(_held(group, INFO))
         for family in changed
     )
-    stands = _known(known, DEADLINE)
-    is_kept = stands and not is_new and (same_schedule or stands[0][1] < now)
+    current = _value(group, DEADLINE)
+    is_kept = current is not None and not candidate.is_new and (is_same_schedule or current < now)
     if deadline is None or is_kept:
-        return Registration(changed, False)
-    return Registration([*declared, metrics.gauge("deadline_timestamp_seconds", deadline)], True)
+        return Addition(changed, None)
+    family = metrics.gauge("deadline_timestamp_seconds", deadline)
+    return Addition([*declared, family], deadline)
+
+
+class _Visit(NamedTuple):
+    """A gateway with the groups that it holds; None when it did not answer."""
+
+    host: Host
+    gateway: Gateway
+    groups: dict[Group, dict[str, Any]] | None
+    dry_run: bool
+
+    def register(self, candidate: Candidate) -> Registration:
+        """Register one job, or keep its registration if the gateway does not answer."""
+        job, is_registered = candidate.job, candidate.is_registered
+        if self.groups is None and is_registered:
+            candidate = candidate._replace(due=None)
+        group = (self.groups or {}).get(self.host.group(job.name), {})
+        lacking = addition(candidate, group, time.time())
+        if not self.dry_run:
+            current = _value(group, DEADLINE) if lacking.deadline is None else lacking.deadline
+            memory = {} if current is None else {"deadline": current}
+            self.host.state.update(job.name, schedule=[*job.schedule], **memory)
+        if not lacking.families:
+            return Registration([], [])
+        report = self.host.report(job.name, lacking.families, replace=False)
+        if self.groups is None:
+            if not self.dry_run:
+                self.host.spool.keep(self.gateway.url, report)
+            return Registration([], [])
+        if not self.dry_run:
+            try:
+                self.host.transport(self.gateway).push(self.gateway, *report[:3])
+            except GatewayError as error:
+                if not isinstance(error, RejectedError):
+                    self.host.spool.keep(self.gateway.url, report)
+                return Registration([], [error])
+        when = f", due {_clock(lacking.deadline)}" if lacking.deadline is not None else ""
+        return Registration([f"{job.name}: registered at {self.gateway.url}{when}"], [])
+
+
+def _register_at(
+    host: Host, gateway: Gateway, candidates: Sequence[Candidate], dry_run: bool
+) -> Registration:
+    """Register jobs at one gateway, after what is kept for it."""
+    errors = []
+    groups = None
+    try:
+        if not dry_run:
+            flush(host, [gateway])
+        groups = host.transport(gateway).groups(gateway)
+    except GatewayError as error:
+        errors.append(error)
+    visit = _Visit(host, gateway, groups, dry_run)
+    with ThreadPoolExecutor(PARALLEL_PUSHES) as pool:
+        done = list(pool.map(visit.register, candidates))
+    return Registration(
+        [line for each in done for line in each.changes],
+        errors + [error for each in done for error in each.errors],
+    )
 
 
 Samples = list[tuple[dict[str, str], float]]
 
 
-def _told(family: Metric) -> Samples:
-    """Return labels and values of a family that would be pushed."""
+def _samples(family: Metric) -> Samples:
+    """Return labels and values of a family."""
     return [(dict(sample.labels), float(sample.value)) for sample in family.samples]
 
 
-def _known(known: dict[str, Any], name: str) -> Samples:
-    """Return labels and values of a family that the API told, without those of the group."""
+def _held(group: dict[str, Any], name: str) -> Samples:
+    """Return labels and values of a family that a gateway holds, without the group's labels."""
     return [
         (
             {
@@ -65,10 +204,21 @@ def _known(known: dict[str, Any], name: str) -> Samples:
             },
             float(sample["value"]),
         )
-        for sample in known.get(name, {}).get("metrics", [])
+        for sample in group.get(name, {}).get("metrics", [])
     ]
+
+
+def _value(group: dict[str, Any], name: str) -> float | None:
+    """Return the value of a metric that a gateway holds, if it is there."""
+    samples = _held(group, name)
+    return samples[0][1] if samples else None
 
 
 def _schedule(samples: Samples) -> str:
     """Return the schedule that a job's info names."""
     return samples[0][0].get("schedule", "") if samples else ""
+
+
+def _clock(moment: float) -> str:
+    """Return a Unix time for people, in the host's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

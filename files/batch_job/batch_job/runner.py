@@ -1,4 +1,4 @@
-"""Runs a command as if nobody was in between: its streams, its signals, its exit status."""
+"""Runs a command transparently: its streams, its signals, its exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from batch_job import accounting
-from batch_job.messages import print_error
+from batch_job.log import log_error
 from batch_job.outcome import (
     EXIT_CODE,
     OOM_KILL,
@@ -32,15 +32,15 @@ FORWARDED = {
     signal.SIGUSR1,
     signal.SIGUSR2,
 }
-# Seconds between SIGTERM and SIGKILL to a command that runs too long.
-PATIENCE = 10.0
-# What a shell says of a command that it cannot start.
+# Between SIGTERM and SIGKILL to a command that runs too long.
+KILL_AFTER_SECONDS = 10.0
+# A shell's exit codes for a command that it cannot start.
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
 class Run(NamedTuple):
-    """A run that has ended, and the signal that ended it, if one did."""
+    """A run that has ended, and the signal that ended it, if any."""
 
     outcome: Outcome
     ended_by: int | None = None
@@ -52,16 +52,16 @@ def run(
     max_runtime: float | None,
     when_started: Callable[[float], None],
 ) -> Run:
-    """Run a command to its end; `when_started` is called meanwhile with the time of its start.
+    """Run a command to its end; call `when_started` with the time of its start meanwhile.
 
     INT, TERM, HUP, QUIT, USR1 and USR2 are passed on. A command that runs longer than
     `max_runtime` seconds gets TERM, and KILL ten seconds later, together with what it started.
     """
     watched = FORWARDED | {signal.SIGCHLD}
-    # Blocked before the command starts and taken one by one below: none is lost or comes twice.
+    # Blocked before the command starts and taken one by one below, so none is lost or doubled.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # A group of its own lets us end what the command started, but it must not lose a terminal.
+    # A process group lets us end what the command started, but would cost it its terminal.
     own_group = max_runtime is not None and not any(map(os.isatty, (0, 1, 2)))
     group: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     started, clock = time.time(), time.monotonic()
@@ -72,13 +72,13 @@ def run(
             argv,
             environment,
             setsigmask=before,
-            # Python ignores these two; the command should not.
+            # Python ignores these two; the command must not inherit that.
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
             **group,
         )
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        print_error(f"{argv[0]}: {error.strerror}")
+        log_error(f"{argv[0]}: {error.strerror}")
         when_started(started)
         code = NOT_FOUND if missing else NOT_EXECUTABLE
         return Run(Outcome(started, time.time(), 0.0, START_FAILED, code))
@@ -110,7 +110,7 @@ def _wait(
     max_runtime: float | None,
     own_group: bool,
 ) -> tuple[int, resource.struct_rusage, bool]:
-    """Pass signals on until the command has ended; return status, usage, whether it was ended."""
+    """Pass signals on until the command ends; return status, usage, and whether it timed out."""
     send = os.killpg if own_group else os.kill
     limit = None if max_runtime is None else clock + max_runtime
     timed_out = False
@@ -123,28 +123,28 @@ def _wait(
         if info is None:
             _signal(send, pid, signal.SIGKILL if timed_out else signal.SIGTERM)
             timed_out = True
-            limit = time.monotonic() + PATIENCE
+            limit = time.monotonic() + KILL_AFTER_SECONDS
         elif info.si_signo != signal.SIGCHLD:
-            # A terminal sends its signals to the command, too, unless that has its own group.
+            # A terminal also signals the command, unless that has its own process group.
             if own_group or info.si_code <= 0:
                 _signal(os.kill, pid, info.si_signo)
         else:
             ended, status, usage = os.wait4(pid, os.WNOHANG)
             if ended:
                 if timed_out and own_group:
-                    # What it has left behind.
+                    # Processes that it left behind.
                     _signal(os.killpg, pid, signal.SIGKILL)
                 return status, usage, timed_out
 
 
 def _signal(send: Callable[[int, int], None], target: int, number: int) -> None:
-    """Send a signal, if there is somebody left and it is allowed (not to another user's)."""
+    """Send a signal; ignore a process that has ended or belongs to another user."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         send(target, number)
 
 
 def end_as(run: Run) -> int:
-    """Return the status to exit with, or end this process as the command was ended."""
+    """Return the exit status, or end this process by the signal that ended the command."""
     if run.ended_by:
         # No second core dump beside the command's own.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""When a job's next success is due, by systemd's own calendar code."""
+"""Computes when the next success of a job is due, with systemd's own calendar code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from batch_job.values import MisuseError, duration
 
-# Seconds; it needs milliseconds.
-CALENDAR_LIMIT = 10
+# systemd-analyze needs milliseconds.
+CALENDAR_TIMEOUT_SECONDS = 10
 DEFAULT_GRACE = "30min"
 
 
 class ScheduleError(MisuseError):
-    """A calendar expression that systemd does not understand, or no systemd to ask."""
+    """systemd does not understand a calendar expression, or there is no systemd."""
 
 
 class Schedule(NamedTuple):
@@ -53,26 +53,26 @@ def deadlines(schedules: Sequence[Schedule], after: float) -> list[float | None]
 
     Raises ScheduleError; see `next_starts`.
     """
-    expressions = [each.expression for each in schedules if each.on_calendar]
+    expressions = [schedule.expression for schedule in schedules if schedule.on_calendar]
     starts = dict(zip(expressions, next_starts(expressions, after)))
-    found: list[float | None] = []
-    for each in schedules:
-        if each.on_calendar:
-            found.append(starts[each.expression] + each.allowance)
+    due: list[float | None] = []
+    for schedule in schedules:
+        if schedule.on_calendar:
+            due.append(starts[schedule.expression] + schedule.allowance)
         else:
-            found.append(after + each.max_age if each.max_age else None)
-    return found
+            due.append(after + schedule.max_age if schedule.max_age else None)
+    return due
 
 
 def next_starts(expressions: Sequence[str], after: float) -> list[float]:
     """Return when each `OnCalendar=` expression elapses next after a time, in Unix seconds.
 
     Expressions without a time zone are in the host's. Raises ScheduleError that names every
-    expression which is not one or which never elapses again, or tells that systemd is missing.
+    expression which is invalid or never elapses again, or when systemd-analyze is missing.
     """
     if not expressions:
         return []
-    # With more than one iteration, it would not print the blocks that `_parse` expects.
+    # `_parse` expects the output of a single iteration.
     command = ["systemd-analyze", "calendar", f"--base-time=@{int(after)}", *expressions]
     try:
         done = subprocess.run(
@@ -80,17 +80,18 @@ def next_starts(expressions: Sequence[str], after: float) -> list[float]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=CALENDAR_LIMIT,
+            timeout=CALENDAR_TIMEOUT_SECONDS,
             check=False,
             env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"},
         )
     except FileNotFoundError:
         raise ScheduleError(
-            "a calendar needs systemd-analyze, which this host does not have; "
-            "say --due-within instead"
+            "a calendar needs systemd-analyze, which this host does not have; use --max-age instead"
         ) from None
     except subprocess.TimeoutExpired:
-        raise ScheduleError(f"systemd-analyze took more than {CALENDAR_LIMIT} s") from None
+        raise ScheduleError(
+            f"systemd-analyze took more than {CALENDAR_TIMEOUT_SECONDS} s"
+        ) from None
     if done.returncode:
         raise ScheduleError(done.stderr.strip().replace("\n", "; "))
     starts = [_parse(block) for block in done.stdout.strip().split("\n\n")]
@@ -111,5 +112,5 @@ def _parse(block: str) -> float | None:
     if text == "never":
         return None
     _weekday, day, clock, _utc = text.split()
-    found = datetime.strptime(f"{day} {clock.partition('.')[0]}", "%Y-%m-%d %H:%M:%S")
-    return found.replace(tzinfo=timezone.utc).timestamp()
+    elapse = datetime.strptime(f"{day} {clock.partition('.')[0]}", "%Y-%m-%d %H:%M:%S")
+    return elapse.replace(tzinfo=timezone.utc).timestamp()

@@ -1,4 +1,4 @@
-"""Reports that could not be delivered, kept on disk until they can be."""
+"""Keeps reports that could not be delivered on disk, until they can be."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from prometheus_client.metrics_core import Metric
 from batch_job import metrics
 from batch_job.gateway import Group
 
-# Bytes of all kept reports together; about ten thousand of them.
-LIMIT = 16 << 20
-# Seconds to wait for another reporter that sends kept reports.
-LOCK_LIMIT = 5.0
+# All kept reports together; about ten thousand of them.
+MAX_SPOOL_BYTES = 16 << 20
+# How long to wait for another reporter that sends kept reports.
+LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class Report(NamedTuple):
-    """What a group shall hold. `created` is in Unix seconds."""
+    """What to push to a group. `created` is in Unix seconds."""
 
     group: Group
     families: list[Metric]
@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A report that waits for a gateway."""
+    """A report that is kept for a gateway, and its file."""
 
     url: str
     report: Report
@@ -44,43 +44,43 @@ class Spool:
     """A directory with one file for each group and gateway."""
 
     def __init__(self, directory: Path) -> None:
-        """Remember the directory; it is created when there is something to keep."""
+        """Use a directory, which is created with the first kept report."""
         self._directory = directory
 
     def is_empty(self) -> bool:
-        """Tell whether nothing waits."""
+        """Return whether no report is kept."""
         return not any(self._paths())
 
     @contextmanager
     def sending(self, url: str) -> Iterator[None]:
-        """Let nobody else send what is kept for a gateway, so that no report overtakes another.
+        """Lock the kept reports of a gateway, so that no report overtakes another.
 
-        Raises OSError, after some seconds, when somebody else does not stop sending.
+        Raises OSError when another reporter holds the lock for too long.
         """
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = self._directory / f".{hashlib.sha256(url.encode()).hexdigest()[:32]}.lock"
         with open(os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600), "rb") as file:
-            limit = time.monotonic() + LOCK_LIMIT
+            deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > limit:
+                    if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
             yield
 
     def keep(self, url: str, report: Report) -> list[Group]:
-        """Keep a report for a gateway, together with what was kept of its group before.
+        """Keep a report for a gateway, combined with an earlier one of its group.
 
-        Returns the groups that had to go to make room, oldest first. Raises OSError when it
-        cannot be kept.
+        Returns the groups whose reports were removed to make room, oldest first. Raises OSError
+        when the report cannot be kept.
         """
         path = self._path(url, report.group)
         earlier = self.find(url, report.group)
         if earlier:
-            report = after(earlier.report, report)
+            report = combine(earlier.report, report)
         content = json.dumps(
             {
                 "url": url,
@@ -96,28 +96,28 @@ class Spool:
         return dropped
 
     def find(self, url: str, group: Group) -> Kept | None:
-        """Return what is kept of a group for a gateway."""
+        """Return the report that is kept for a gateway and a group, if any."""
         return _load(self._path(url, group))
 
     def kept(self) -> list[Kept]:
-        """Return everything that is kept, oldest first."""
-        found = [kept for kept in map(_load, self._paths()) if kept is not None]
-        return sorted(found, key=lambda kept: kept.report.created)
+        """Return all kept reports, oldest first."""
+        reports = [kept for kept in map(_load, self._paths()) if kept is not None]
+        return sorted(reports, key=lambda kept: kept.report.created)
 
     def forget(self, kept: Kept) -> None:
-        """Remove a report, unless a newer one has taken its place."""
-        found = _load(kept.path)
-        if found is None or found.report.created <= kept.report.created:
+        """Remove a report, unless a newer one has replaced it."""
+        current = _load(kept.path)
+        if current is None or current.report.created <= kept.report.created:
             kept.path.unlink(missing_ok=True)
 
     def forget_group(self, group: Group) -> None:
-        """Remove what is kept of a group for any gateway."""
+        """Remove the kept reports of a group for all gateways."""
         for kept in self.kept():
             if kept.report.group == group:
                 self.forget(kept)
 
     def _paths(self) -> Iterator[Path]:
-        """Return the files of kept reports."""
+        """Yield the files of kept reports."""
         return self._directory.glob("*.json")
 
     def _path(self, url: str, group: Group) -> Path:
@@ -127,19 +127,19 @@ class Spool:
 
     def _make_room(self, size: int, path: Path) -> list[Group]:
         """Remove the oldest reports until another one fits, and return their groups."""
-        kept = [each for each in self.kept() if each.path != path]
-        used = sum(each.path.stat().st_size for each in kept)
+        others = [kept for kept in self.kept() if kept.path != path]
+        used = sum(kept.path.stat().st_size for kept in others)
         dropped = []
-        while kept and used + size > LIMIT:
-            oldest = kept.pop(0)
+        while others and used + size > MAX_SPOOL_BYTES:
+            oldest = others.pop(0)
             used -= oldest.path.stat().st_size
             self.forget(oldest)
             dropped.append(oldest.report.group)
         return dropped
 
 
-def after(earlier: Report, later: Report) -> Report:
-    """Return the one report that does to a group what the two would have done in turn."""
+def combine(earlier: Report, later: Report) -> Report:
+    """Return the report that does to a group what two reports would do one after the other."""
     if later.replace:
         return later
     return later._replace(
@@ -148,9 +148,9 @@ def after(earlier: Report, later: Report) -> Report:
 
 
 def write(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file for its owner alone, as a whole or not at all. Raises OSError.
+    """Write a file for its owner alone, atomically. Raises OSError.
 
-    One that is durable is there after a crash of the host, too.
+    A durable file survives a crash of the host.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -168,15 +168,15 @@ def write(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def _load(path: Path) -> Kept | None:
-    """Return what a file keeps, or None when there is no such file or it is damaged."""
+    """Return the report in a file, or None when the file is missing or damaged."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
         report = Report(
-            Group(found["job"], found["instance"]),
-            metrics.parse(found["text"]),
-            bool(found["replace"]),
-            float(found["created"]),
+            Group(content["job"], content["instance"]),
+            metrics.parse(content["text"]),
+            bool(content["replace"]),
+            float(content["created"]),
         )
-        return Kept(found["url"], report, path)
+        return Kept(content["url"], report, path)
     except (OSError, ValueError, LookupError, TypeError):
         return None

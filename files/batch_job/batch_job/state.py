@@ -1,4 +1,4 @@
-"""What this host remembers of its jobs' latest runs, for `batch-job status` and between verbs."""
+"""Remembers the latest run of each job, for `batch-job status` and between verbs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SYSTEM_DIRECTORY = Path("/var/lib/batch-job")
 
 
 def default_directory() -> Path:
-    """Return where a user's reports and memories are kept: root's are the system's."""
+    """Return the state directory of this user; root's is the system's."""
     if os.geteuid() == 0:
         return SYSTEM_DIRECTORY
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
@@ -24,28 +24,28 @@ class State:
     """A directory with one file for each job."""
 
     def __init__(self, directory: Path) -> None:
-        """Remember the directory; it is created when there is something to remember."""
+        """Use a directory, which is created with the first file."""
         self._directory = directory / "jobs"
 
     def read(self, job: str) -> dict[str, Any]:
-        """Return what is remembered of a job, if anything."""
+        """Return the memory of a job; empty when there is none or it is damaged."""
         try:
-            found = json.loads((self._directory / f"{job}.json").read_bytes())
+            memory = json.loads((self._directory / f"{job}.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return memory if isinstance(memory, dict) else {}
 
     def update(self, job: str, **values: Any) -> None:
-        """Remember more of a job, if it is not known yet. Raises OSError."""
+        """Add values to the memory of a job. Raises OSError."""
         before = self.read(job)
-        known = {**before, **values}
-        if known != before:
-            write(self._directory / f"{job}.json", json.dumps(known).encode(), durable=False)
+        memory = {**before, **values}
+        if memory != before:
+            write(self._directory / f"{job}.json", json.dumps(memory).encode(), durable=False)
 
     def jobs(self) -> list[str]:
-        """Return the names of all jobs of which something is remembered."""
+        """Return the names of all jobs that have a memory."""
         return sorted(path.stem for path in self._directory.glob("*.json"))
 
     def forget(self, job: str) -> None:
-        """Remember nothing of a job. Raises OSError."""
+        """Remove the memory of a job. Raises OSError."""
         (self._directory / f"{job}.json").unlink(missing_ok=True)

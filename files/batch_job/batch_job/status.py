@@ -1,4 +1,4 @@
-"""The table of this host's jobs."""
+"""Prints the table of this host's jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
 
 def table(declared: Sequence[str], state: State, kept: Sequence[Kept], now: float) -> str:
     """Return one line for each job that is declared or has run on this host."""
-    waiting = [each.report.group.job for each in kept]
+    waiting = [entry.report.group.job for entry in kept]
     names = sorted({*declared, *state.jobs(), *waiting})
     rows = [_row(name, state, waiting.count(name), now) for name in names]
     return "\n".join(aligned([HEAD, *rows]))
@@ -22,17 +22,17 @@ def table(declared: Sequence[str], state: State, kept: Sequence[Kept], now: floa
 
 def _row(name: str, state: State, waiting: int, now: float) -> tuple[str, ...]:
     """Return the cells of a job."""
-    known = state.read(name)
-    started, ended = known.get("started"), known.get("ended")
+    memory = state.read(name)
+    started, ended = memory.get("started"), memory.get("ended")
     result = "-"
     if started is not None and (ended is None or ended < started):
         result = f"running for {spoken(now - started)}"
-    elif "result" in known:
-        code = known["exit_code"]
-        result = known["result"] + (f" ({code})" if code else "")
+    elif "result" in memory:
+        code = memory["exit_code"]
+        result = memory["result"] + (f" ({code})" if code else "")
     due = "-"
-    if known.get("deadline") is not None:
-        left = known["deadline"] - now
+    if memory.get("deadline") is not None:
+        left = memory["deadline"] - now
         due = f"in {spoken(left)}" if left > 0 else f"overdue by {spoken(left)}"
     return (
         name,

@@ -1,7 +1,7 @@
-"""Keeps groups as files for node_exporter's textfile collector, where no Pushgateway is needed.
+"""Writes groups to files for node_exporter's textfile collector, instead of a Pushgateway.
 
-https://github.com/prometheus/node_exporter#textfile-collector. What a Pushgateway would do to a
-group is done to its file, so that a scrape with `honor_labels` finds the same series.
+https://github.com/prometheus/node_exporter#textfile-collector. A push changes the file of a group
+as Pushgateway would change the group, so a scrape with `honor_labels` returns the same series.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
-from batch_job.config import Gateway
-from batch_job.gateway import TIMEOUT, GatewayError, Group, RejectedError
+from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
 
 # node_exporter reads the files of this suffix.
 SUFFIX = ".prom"
-# Seconds after which a new file that is still there is one of a reporter that was killed.
-ABANDONED = 2.0
-# Bytes that are read of a file.
-LIMIT = 16 << 20
-# When two files differ in the help text of a metric, node_exporter exposes it from one of them
-# only. So all have the same, in all versions of this program.
+# How long to wait for another reporter that writes the same file.
+LOCK_TIMEOUT_SECONDS = 3.0
+# A temporary file of this age is from a reporter that was killed.
+ABANDONED_AFTER_SECONDS = 2.0
+MAX_FILE_BYTES = 16 << 20
+# When two files differ in the help text of a metric, node_exporter exposes only one of them. So
+# all files have the same text, in all versions of this program.
 HELP = "Reported by batch-job."
 PUSH_TIME = "push_time_seconds"
-# node_exporter's own metrics; of two that differ it exposes either.
+# node_exporter's own metrics. When two differ, it exposes only one of them.
 RESERVED = ("go_", "node_", "process_", "promhttp_")
 COMMENT = re.compile(r"^# (HELP|TYPE) (\S+) (.*)$", re.MULTILINE)
 SAMPLE = re.compile(r"^[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
@@ -41,17 +41,17 @@ SAMPLE = re.compile(r"^[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
     pushed = [family for family in families if family.samples]
-    whole = [_labelled(family, group) for family in [*pushed, _push_time()]]
-    own = {family.name for family in pushed} - {each.name for each in metrics.without_own(pushed)}
+    labelled = [_labelled(family, group) for family in [*pushed, _push_time()]]
+    own = {family.name for family in pushed if not family.name.startswith(metrics.PREFIX)}
     name = _file_name(group)
     with _opened(gateway) as directory, _locked(directory, name) as new:
         before = _read(directory, name)
         if own:
-            text = metrics.render(family for family in whole if family.name in own)
+            text = metrics.render(family for family in labelled if family.name in own)
             _check_own(gateway, directory, name, text)
         if not replace:
-            whole = metrics.merge(_parse(before), whole)
-        _write(directory, name, new, metrics.render(whole))
+            labelled = metrics.merge(_parse(before), labelled)
+        _write(directory, name, new, metrics.render(labelled))
 
 
 def delete(gateway: Gateway, group: Group) -> None:
@@ -66,7 +66,7 @@ def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
 
     Raises GatewayError.
     """
-    found = {}
+    groups = {}
     with _opened(gateway) as directory:
         for _name, text in _files(directory, metrics.PREFIX):
             families = _parse(text)
@@ -74,12 +74,12 @@ def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
                 if family.name == PUSH_TIME and family.samples:
                     labels = family.samples[0].labels
                     group = Group(labels.get("job", ""), labels.get("instance", ""))
-                    found[group] = {each.name: _told(each) for each in families}
-    return found
+                    groups[group] = {each.name: _shape(each) for each in families}
+    return groups
 
 
-def _told(family: Metric) -> dict[str, Any]:
-    """Return a family as Pushgateway's API tells it."""
+def _shape(family: Metric) -> dict[str, Any]:
+    """Return a family in the shape of Pushgateway's API."""
     return {
         "metrics": [
             {"labels": sample.labels, "value": str(sample.value)} for sample in family.samples
@@ -88,7 +88,7 @@ def _told(family: Metric) -> dict[str, Any]:
 
 
 def _push_time() -> Metric:
-    """Return what Pushgateway adds to each group; alert rules read it."""
+    """Return the metric that Pushgateway adds to each group; alert rules read it."""
     family = Metric(PUSH_TIME, HELP, "gauge")
     family.add_sample(PUSH_TIME, {}, time.time())
     return family
@@ -98,7 +98,7 @@ def _labelled(family: Metric, group: Group) -> Metric:
     """Return a family with the group's labels."""
     labelled = Metric(family.name, HELP, family.type)
     for sample in family.samples:
-        # Without an empty one, a scrape would add the instance of node_exporter.
+        # Without an empty instance, a scrape would add node_exporter's.
         labels = {**sample.labels, "job": group.job, "instance": group.instance}
         labelled.add_sample(sample.name, labels, sample.value)
     return labelled
@@ -107,7 +107,7 @@ def _labelled(family: Metric, group: Group) -> Metric:
 def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
     """Raise RejectedError when node_exporter would not expose all metrics of a text.
 
-    Of two jobs that begin to differ at the same moment, each learns it with its next report.
+    When two jobs begin to differ at the same moment, both are rejected with their next report.
     """
     own = _names(text)
     for other, content in _files(directory, follow=True):
@@ -124,25 +124,25 @@ def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
 
 
 def _names(text: str) -> dict[str, dict[str, str]]:
-    """Return type and help text, as far as they are told, of each name that a text takes.
+    """Return the TYPE and HELP, if there are any, of each name that a text uses.
 
-    node_exporter makes up what is missing, with the file's path in the help text:
-    https://github.com/prometheus/node_exporter/issues/3052. An `x_count` cannot be beside a
+    node_exporter invents what is missing, with the file's path in the help text:
+    https://github.com/prometheus/node_exporter/issues/3052. An `x_count` conflicts with a
     histogram `x`.
     """
-    told: dict[str, dict[str, str]] = {}
-    for word, family, said in COMMENT.findall(text):
-        told.setdefault(family, {})[word] = said
-    types = {family: comments.get("TYPE", "") for family, comments in told.items()}
-    found = {}
+    comments: dict[str, dict[str, str]] = {}
+    for keyword, family, value in COMMENT.findall(text):
+        comments.setdefault(family, {})[keyword] = value
+    types = {family: keywords.get("TYPE", "") for family, keywords in comments.items()}
+    names = {}
     for name in SAMPLE.findall(text):
         family = metrics.family_name(name, types)
-        found[name] = found[family] = told.get(family, {})
-    return found
+        names[name] = names[family] = comments.get(family, {})
+    return names
 
 
 def _parse(text: str) -> list[Metric]:
-    """Return the families of a file; none of one that is damaged."""
+    """Return the families of a file; none if it is damaged."""
     try:
         return metrics.parse(text)
     except (ValueError, LookupError):
@@ -150,7 +150,7 @@ def _parse(text: str) -> list[Metric]:
 
 
 def _file_name(group: Group) -> str:
-    """Return the name of a group's file; neither job nor instance has an `@`."""
+    """Return the name of a group's file; neither job nor instance contains an `@`."""
     key = f"{group.job}@{group.instance}"
     if len(key) > 200:
         key = f"@{hashlib.sha256(key.encode()).hexdigest()[:32]}"
@@ -159,7 +159,7 @@ def _file_name(group: Group) -> str:
 
 @contextmanager
 def _opened(gateway: Gateway) -> Iterator[int]:
-    """Open the directory. Raises GatewayError, also for what fails in it meanwhile."""
+    """Open the directory. Raises GatewayError, also for an OSError inside the block."""
     try:
         directory = os.open(gateway.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -174,24 +174,23 @@ def _opened(gateway: Gateway) -> Iterator[int]:
 
 @contextmanager
 def _locked(directory: int, name: str) -> Iterator[int]:
-    """Make the file that is to replace another; while somebody else has one, wait.
+    """Create the temporary file that replaces a file; it is the lock, too. Raises OSError.
 
-    Everybody who may read a file or directory can hold it with flock(), and one that is nobody
-    else's to read would lock out other users who report here. This takes the right to write to the
-    directory, no less and no more. Raises OSError, also after some seconds.
+    flock() would let everybody who can read the directory block all reports, and a private lock
+    file would exclude other users who report here. This needs the right to write to the directory.
     """
     temporary = _temporary(name)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-    limit = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         with suppress(FileExistsError):
             new = os.open(temporary, flags, 0o644, dir_fd=directory)
             break
-        if time.monotonic() > limit:
+        if time.monotonic() > deadline:
             raise OSError(errno.EBUSY, f"{name} is being written by somebody else")
         with suppress(FileNotFoundError):
-            made = os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_mtime
-            if abs(time.time() - made) > ABANDONED:
+            modified = os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_mtime
+            if abs(time.time() - modified) > ABANDONED_AFTER_SECONDS:
                 os.unlink(temporary, dir_fd=directory)
                 continue
         time.sleep(0.01)
@@ -205,21 +204,18 @@ def _locked(directory: int, name: str) -> Iterator[int]:
 
 
 def _temporary(name: str) -> str:
-    """Return the name of the file that is to replace another; node_exporter does not read it."""
+    """Return the name of a temporary file, which node_exporter does not read."""
     return f".{name}.new"
 
 
 def _is_at(directory: int, name: str, handle: int) -> bool:
-    """Tell whether a file is still what somebody made. Raises OSError."""
-    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    return os.path.samestat(found, os.fstat(handle))
+    """Return whether a name still belongs to an open file. Raises OSError."""
+    current = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return os.path.samestat(current, os.fstat(handle))
 
 
 def _files(directory: int, prefix: str = "", follow: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each file that node_exporter reads, but for what cannot be read.
-
-    It follows links.
-    """
+    """Yield name and text of each readable file for node_exporter, which follows links."""
     for name in sorted(os.listdir(directory)):
         if name.startswith(prefix) and name.endswith(SUFFIX):
             with suppress(OSError):
@@ -227,10 +223,10 @@ def _files(directory: int, prefix: str = "", follow: bool = False) -> Iterator[t
 
 
 def _read(directory: int, name: str, follow: bool = False) -> str:
-    """Return the text of a file, nothing when there is none. Raises OSError for no plain file.
+    """Return the text of a plain file, empty when there is none. Raises OSError for any other.
 
-    The reporter may be root and the directory another user's, whose links may lead to devices that
-    would notice being opened, and to files of the kernel, which have no size and may block.
+    The reporter may be root and the directory another user's: a link can lead to a device with side
+    effects, or to a file of the kernel, which has no size and may block.
     """
     link = 0 if follow else os.O_NOFOLLOW
     try:
@@ -238,13 +234,13 @@ def _read(directory: int, name: str, follow: bool = False) -> str:
     except FileNotFoundError:
         return ""
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a plain file")
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         opened = os.open(f"/proc/self/fd/{handle}", flags)
         with open(opened, encoding="utf-8", errors="replace") as file:
-            return file.read(min(found.st_size, LIMIT))
+            return file.read(min(status.st_size, MAX_FILE_BYTES))
     except OSError as error:
         raise OSError(error.errno, f"{name}: {error.strerror}") from error
     finally:
@@ -252,12 +248,9 @@ def _read(directory: int, name: str, follow: bool = False) -> str:
 
 
 def _write(directory: int, name: str, new: int, text: str) -> None:
-    """Replace a file by a new one that everybody may read, as a whole or not at all.
-
-    Raises OSError.
-    """
+    """Replace a file by its temporary one, readable for everybody. Raises OSError."""
     with open(new, "wb", closefd=False) as file:
-        # Whatever the umask says: node_exporter is another user.
+        # Whatever the umask is: node_exporter is another user.
         os.fchmod(new, 0o644)
         file.write(text.encode())
         file.flush()

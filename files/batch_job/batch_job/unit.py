@@ -1,4 +1,4 @@
-"""What systemd knows of a run of its own, told to `ExecStopPost=`.
+"""Reads the outcome of a run under systemd, in `ExecStopPost=` of its unit.
 
 The variables are described in systemd.exec(5), "Environment Variables Set or Propagated by the
 Service Manager"; the exit statuses in "Process Exit Codes".
@@ -36,21 +36,21 @@ RESULTS = {
     "watchdog": TIMEOUT,
     "oom-kill": OOM_KILL,
 }
-# A condition of the unit said that there is nothing to do: that is no run.
+# A condition of the unit left the run out.
 NOT_RUN = "exec-condition"
-# systemd ends with one of these when it cannot execute the command: 203 when there is none.
+# systemd's exit statuses when it cannot execute the command, such as 203 when it is missing.
 START_STATUSES = range(200, 244)
-# For results without a status of their own, what a shell would say.
+# Exit codes of a shell for results that have none.
 SUBSTITUTES = {TIMEOUT: TIMED_OUT, OOM_KILL: SIGNALLED + signal.SIGKILL, START_FAILED: 126}
-# Seconds; systemctl needs milliseconds.
-SYSTEMCTL_LIMIT = 5
+# systemctl needs milliseconds.
+SYSTEMCTL_TIMEOUT_SECONDS = 5
 
 
 def started() -> dict[str, Any]:
-    """Return what `ended` wants to know of the beginning of a run."""
+    """Return what `ended` needs from the start of a run."""
     return {
         "started": time.time(),
-        # What this reporter cost is not the job's; systemd counts both.
+        # systemd counts the reporter's own cost as the job's.
         "own_cpu_seconds": time.process_time(),
         "oom_kills": accounting.oom_kills(),
     }
@@ -83,13 +83,13 @@ def ended(
         result = OOM_KILL
 
     now = time.time()
-    shown = (show or properties)(accounting.unit())
-    began = _moment(shown.get("ExecMainStartTimestampMonotonic")) or start.get("started", now)
-    end = _moment(shown.get("ExecMainExitTimestampMonotonic")) or now
+    unit = (show or properties)(accounting.unit())
+    began = _moment(unit.get("ExecMainStartTimestampMonotonic")) or start.get("started", now)
+    end = _moment(unit.get("ExecMainExitTimestampMonotonic")) or now
     cpu = None
-    if shown.get("CPUUsageNSec", "").isdigit():
+    if unit.get("CPUUsageNSec", "").isdigit():
         own = float(start.get("own_cpu_seconds", 0)) + time.process_time()
-        cpu = max(0.0, int(shown["CPUUsageNSec"]) / 1e9 - own)
+        cpu = max(0.0, int(unit["CPUUsageNSec"]) / 1e9 - own)
     return Outcome(
         began,
         max(began, end),
@@ -103,26 +103,26 @@ def ended(
 
 
 def _moment(microseconds: str | None) -> float | None:
-    """Return the Unix time of systemd's monotonic one, where 0 is never."""
+    """Return the Unix time of a moment on systemd's monotonic clock; 0 means never."""
     if not microseconds or not microseconds.isdigit() or int(microseconds) == 0:
         return None
     return time.time() - time.monotonic() + int(microseconds) / 1e6
 
 
 def exit_code(status: str) -> int | None:
-    """Return a shell's number for `EXIT_STATUS`, which holds a number or a signal's name."""
+    """Return a shell's exit code for `EXIT_STATUS`, which is a number or the name of a signal."""
     if status.isdigit():
         return int(status)
-    # Signals of real time are named by their distance to the first or the last one.
-    found = re.fullmatch(r"([A-Z0-9]+?)([+-][0-9]+)?", status)
-    number = getattr(signal, f"SIG{found[1]}", None) if found else None
-    if found is None or number is None:
+    # Real-time signals are named by their distance from the first or the last one.
+    match = re.fullmatch(r"([A-Z0-9]+?)([+-][0-9]+)?", status)
+    number = getattr(signal, f"SIG{match[1]}", None) if match else None
+    if match is None or number is None:
         return None
-    return SIGNALLED + int(number) + int(found[2] or 0)
+    return SIGNALLED + int(number) + int(match[2] or 0)
 
 
 def properties(unit: str) -> dict[str, str]:
-    """Return the properties of a unit that `ended` needs; none when systemd does not answer."""
+    """Return the properties of a unit that `ended` needs; empty when systemd does not answer."""
     names = "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec"
     if not unit:
         return {}
@@ -133,7 +133,7 @@ def properties(unit: str) -> dict[str, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
-            timeout=SYSTEMCTL_LIMIT,
+            timeout=SYSTEMCTL_TIMEOUT_SECONDS,
             check=False,
             env={"LC_ALL": "C", "PATH": os.defpath},
         )

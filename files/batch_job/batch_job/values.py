@@ -1,22 +1,22 @@
-"""What people write and read: names of jobs and instances, durations, and columns."""
+"""Checks names of jobs and instances, reads and writes durations, and aligns columns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# Pushgateway answers success for a job named `..` and stores nothing; systemd must be able to
-# make a unit's name of it.
+# Pushgateway answers success for a job named `..` and stores nothing. The name is also a part of a
+# systemd unit's.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}\Z")
 # Hosts and addresses; `[::1]` is one.
 INSTANCE = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}\Z")
-# Ten years; the kernel's clocks take no number of seconds whatever.
-LONGEST = 3660 * 86400
+# Ten years; the kernel's clocks do not take any number.
+MAX_DURATION_SECONDS = 3660 * 86400
 SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 class MisuseError(Exception):
-    """Something that people wrote makes no sense; `status` is from sysexits.h."""
+    """An argument or a configuration makes no sense; `status` is from sysexits.h."""
 
     status = 64
 
@@ -36,7 +36,7 @@ def instance_name(text: str) -> str:
 
 
 def duration(text: str) -> int:
-    """Return the seconds of a duration as people and systemd write it: `26h`, `1h 30min`.
+    """Return the seconds of a duration in the notation of systemd: `26h`, `1h 30min`.
 
     Raises ValueError when it is not a sequence of numbers with units, is zero or absurdly long.
     """
@@ -47,7 +47,7 @@ def duration(text: str) -> int:
         raise ValueError(
             f"{text!r} is not a duration such as 26h or 90min (units: {', '.join(SECONDS)})"
         )
-    if seconds > LONGEST:
+    if seconds > MAX_DURATION_SECONDS:
         raise ValueError(f"{text!r} is more than ten years")
     return seconds
 

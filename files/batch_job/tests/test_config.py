@@ -5,15 +5,8 @@ import os
 
 import pytest
 
-from batch_job.config import (
-    ConfigError,
-    Gateway,
-    Job,
-    check_gateway,
-    declared_job,
-    declared_jobs,
-    load,
-)
+from batch_job.config import ConfigError, Job, declared_job, declared_jobs, load
+from batch_job.gateway import Gateway, check_gateway
 from batch_job.schedule import Schedule
 
 

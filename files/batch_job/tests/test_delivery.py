@@ -2,16 +2,19 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from batch_job import delivery, metrics, spool
-from batch_job.config import Gateway, Job
+from batch_job.config import Job
 from batch_job.delivery import Delivery, flush
-from batch_job.gateway import CredentialsError, GatewayError, Group, RejectedError
+from batch_job.gateway import CredentialsError, Gateway, GatewayError, Group, RejectedError
+from batch_job.host import Host
 from batch_job.outcome import Outcome
 from batch_job.schedule import Schedule
 from batch_job.spool import Report, Spool
+from batch_job.state import State
 
 JOB = Job("nightly", schedule=Schedule(max_age=3600))
 NOW = time.time()
@@ -36,17 +39,39 @@ def waiting(tmp_path):
 
 
 @pytest.fixture
-def told():
+def logged():
     return []
 
 
 @pytest.fixture
-def deliver(waiting, told):
-    def deliver(report, *urls, **options):
+def host(waiting, logged, tmp_path):
+    """Return a function from URLs, and a stand-in for a push, to the host of these gateways."""
+
+    def host(*urls, push=None):
+        transport = {"transport": lambda _gateway: SimpleNamespace(push=push)} if push else {}
         gateways = [Gateway(url) for url in urls]
-        return Delivery(report, gateways, waiting, tell=told.append, **options).finish()
+        return Host("node1", gateways, waiting, State(tmp_path), logged.append, **transport)
+
+    return host
+
+
+@pytest.fixture
+def deliver(host):
+    def deliver(report, *urls, push=None, **options):
+        delivery = Delivery(host(*urls, push=push), report, **options)
+        delivery.start()
+        return delivery.finish()
 
     return deliver
+
+
+@pytest.fixture
+def send_kept(host):
+    def send_kept(*urls, push=None, **options):
+        there = host(*urls, push=push)
+        return flush(there, there.gateways, **options)
+
+    return send_kept
 
 
 def refuse(error):
@@ -56,20 +81,20 @@ def refuse(error):
     return push
 
 
-def test_a_report_that_arrives_is_not_kept(deliver, waiting, pushgateway, told):
+def test_a_report_that_arrives_is_not_kept(deliver, waiting, pushgateway, logged):
     assert deliver(own("x 1\n"), pushgateway.url) == []
     assert pushgateway.values("nightly")["x"] == 1
     assert waiting.is_empty()
-    assert told == []
+    assert logged == []
 
 
-def test_what_does_not_arrive_is_kept_and_told_in_one_sentence(deliver, waiting, dead_url, told):
+def test_what_does_not_arrive_is_kept_and_told_in_one_sentence(deliver, waiting, dead_url, logged):
     [error] = deliver(own("x 1\n"), dead_url)
     assert isinstance(error, GatewayError)
     assert [kept.url for kept in waiting.kept()] == [dead_url]
-    assert len(told) == 1
-    assert told[0].startswith(f"nightly: {dead_url} cannot be reached: ")
-    assert told[0].endswith("; the report is kept and will be sent later")
+    assert len(logged) == 1
+    assert logged[0].startswith(f"nightly: {dead_url} cannot be reached: ")
+    assert logged[0].endswith("; the report is kept and will be sent later")
 
 
 def test_a_gateway_that_is_down_costs_the_other_one_nothing(
@@ -119,10 +144,10 @@ def test_a_kept_failure_does_not_outlive_the_success_after_it(deliver, waiting, 
     assert waiting.is_empty()
 
 
-def test_success_and_failure_that_were_both_kept_arrive_as_one(waiting, pushgateway):
+def test_success_and_failure_that_were_both_kept_arrive_as_one(send_kept, waiting, pushgateway):
     waiting.keep(pushgateway.url, end("success", 0, NOW - 60, deadline=NOW + 3540))
     waiting.keep(pushgateway.url, end("signal", 143))
-    assert flush([Gateway(pushgateway.url)], waiting) == 1
+    assert send_kept(pushgateway.url) == 1
     found = pushgateway.values("nightly")
     assert found["deadline_timestamp_seconds"] == pytest.approx(NOW + 3540)
     assert found["last_exit_code"] == 143
@@ -140,119 +165,119 @@ def test_a_clock_that_was_set_back_makes_no_report_early(deliver, pushgateway):
     assert pushgateway.values("nightly")["report_delay_seconds"] == 0
 
 
-def test_a_gateway_that_hangs_costs_a_job_no_more_than_the_limit(deliver, waiting, told):
+def test_a_gateway_that_hangs_costs_a_job_no_more_than_the_limit(deliver, waiting, logged):
     forever = threading.Event()
 
     def hang(gateway, group, families, replace):
         forever.wait(20)
 
-    [error] = deliver(own("x 1\n"), "http://one", push=hang, limit=0.1)
+    [error] = deliver(own("x 1\n"), "http://one", push=hang, timeout_seconds=0.1)
     forever.set()
     assert "took more than 0.1 s" in str(error)
     assert len(waiting.kept()) == 1
 
 
-def test_what_a_gateway_will_never_take_is_dropped(deliver, waiting, told):
+def test_what_a_gateway_will_never_take_is_dropped(deliver, waiting, logged):
     [_error] = deliver(own("x 1\n"), "http://one", push=refuse(RejectedError("no")))
     assert waiting.is_empty()
-    assert told == ["nightly: no; the report is dropped"]
+    assert logged == ["nightly: no; the report is dropped"]
 
 
-def test_wrong_credentials_may_be_right_later(deliver, waiting, told):
+def test_wrong_credentials_may_be_right_later(deliver, waiting, logged):
     deliver(own("x 1\n"), "http://one", push=refuse(CredentialsError("who?")))
     assert len(waiting.kept()) == 1
-    assert told == ["nightly: who?; the report is kept and will be sent later"]
+    assert logged == ["nightly: who?; the report is kept and will be sent later"]
 
 
-def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushgateway, told):
+def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushgateway, logged):
     pushgateway.add("other", "# TYPE size gauge\nsize 1\n")
     report = end("success", 0)
     clash = metrics.check_own("# TYPE size summary\nsize_sum 1\nsize_count 1\n").families
     assert deliver(report._replace(families=[*report.families, *clash]), pushgateway.url) == []
     assert pushgateway.result("nightly") == "success"
     assert "size" not in pushgateway.values("nightly")
-    assert len(told) == 1
-    assert "inconsistent" in told[0]
-    assert told[0].endswith("; the job's own metrics are left out")
+    assert len(logged) == 1
+    assert "inconsistent" in logged[0]
+    assert logged[0].endswith("; the job's own metrics are left out")
 
 
-def test_a_report_that_cannot_be_kept_is_told_in_one_sentence(dead_url, told):
-    nowhere = Spool(spool.Path("/dev/null/x"))
-    Delivery(own("x 1\n"), [Gateway(dead_url)], nowhere, tell=told.append).finish()
-    assert len(told) == 1
-    assert "the report is lost, it cannot be kept: " in told[0]
+def test_a_report_that_cannot_be_kept_is_told_in_one_sentence(host, dead_url, logged):
+    full = host(dead_url)._replace(spool=Spool(spool.Path("/dev/null/x")))
+    delivery = Delivery(full, own("x 1\n"))
+    delivery.start()
+    delivery.finish()
+    assert len(logged) == 1
+    assert "the report is lost, it cannot be kept: " in logged[0]
 
 
 def test_a_report_that_makes_room_tells_whose_was_dropped(
-    deliver, waiting, dead_url, told, monkeypatch
+    deliver, waiting, dead_url, logged, monkeypatch
 ):
-    monkeypatch.setattr(spool, "LIMIT", 1)
+    monkeypatch.setattr(spool, "MAX_SPOOL_BYTES", 1)
     waiting.keep(dead_url, own("x 1\n", job="old", created=1))
     deliver(own("x 1\n"), dead_url)
-    assert told[1:] == ["old: its kept report is dropped, there are too many"]
+    assert logged[1:] == ["old: its kept report is dropped, there are too many"]
     assert [kept.report.group.job for kept in waiting.kept()] == ["nightly"]
 
 
 def test_a_report_is_sent_past_a_spool_that_is_locked(
-    deliver, waiting, pushgateway, told, monkeypatch
+    deliver, waiting, pushgateway, logged, monkeypatch
 ):
-    monkeypatch.setattr(spool, "LOCK_LIMIT", 0.1)
+    monkeypatch.setattr(spool, "LOCK_TIMEOUT_SECONDS", 0.1)
     waiting.keep(pushgateway.url, own("x 1\n", job="other"))
     with waiting.sending(pushgateway.url):
         assert deliver(own("x 1\n"), pushgateway.url) == []
     assert pushgateway.values("nightly")["x"] == 1
     assert len(waiting.kept()) == 1
-    assert len(told) == 1
-    assert told[0].startswith("the kept reports cannot be sent: ")
+    assert len(logged) == 1
+    assert logged[0].startswith("the kept reports cannot be sent: ")
 
 
-def test_a_flush_sends_the_oldest_first(waiting):
+def test_a_flush_sends_the_oldest_first(send_kept, waiting):
     waiting.keep("http://one", own("x 1\n", job="second", created=2))
     waiting.keep("http://one", own("x 1\n", job="first", created=1))
     sent = []
-    count = flush(
-        [Gateway("http://one")], waiting, push=lambda _g, group, _f, _r: sent.append(group.job)
-    )
+    count = send_kept("http://one", push=lambda _g, group, _f, _r: sent.append(group.job))
     assert (count, sent) == (2, ["first", "second"])
     assert waiting.is_empty()
 
 
-def test_a_flush_leaves_reports_for_other_gateways(waiting):
+def test_a_flush_leaves_reports_for_other_gateways(send_kept, waiting):
     waiting.keep("http://one", own("x 1\n"))
-    assert flush([Gateway("http://two")], waiting) == 0
+    assert send_kept("http://two") == 0
     assert len(waiting.kept()) == 1
 
 
-def test_a_flush_asks_a_gateway_that_fails_only_once(waiting, told):
+def test_a_flush_asks_a_gateway_that_fails_only_once(send_kept, waiting, logged):
     waiting.keep("http://one", own("x 1\n", job="a", created=1))
     waiting.keep("http://one", own("x 1\n", job="b", created=2))
     refused = refuse(GatewayError("down"))
-    assert flush([Gateway("http://one")], waiting, push=refused, tell=told.append) == 0
-    assert told == ["a: down; the report waits for it"]
+    assert send_kept("http://one", push=refused) == 0
+    assert logged == ["a: down; the report waits for it"]
     assert len(waiting.kept()) == 2
 
 
-def test_a_flush_with_wrong_credentials_says_so(waiting, told):
+def test_a_flush_with_wrong_credentials_says_so(send_kept, waiting, logged):
     waiting.keep("http://one", own("x 1\n"))
     refused = refuse(CredentialsError("who?"))
-    flush([Gateway("http://one")], waiting, push=refused, tell=told.append)
-    assert told == ["nightly: who?; the report waits for its credentials"]
+    send_kept("http://one", push=refused)
+    assert logged == ["nightly: who?; the report waits for its credentials"]
 
 
-def test_a_flush_drops_what_will_never_be_taken(waiting, told):
+def test_a_flush_drops_what_will_never_be_taken(send_kept, waiting, logged):
     waiting.keep("http://one", own("x 1\n"))
     refused = refuse(RejectedError("no"))
-    assert flush([Gateway("http://one")], waiting, push=refused, tell=told.append) == 0
-    assert told == ["nightly: no; the report is dropped"]
+    assert send_kept("http://one", push=refused) == 0
+    assert logged == ["nightly: no; the report is dropped"]
     assert waiting.is_empty()
 
 
-def test_a_flush_ends_at_its_limit(waiting):
+def test_a_flush_ends_at_its_limit(send_kept, waiting):
     waiting.keep("http://one", own("x 1\n"))
     push = refuse(AssertionError("too late"))
-    assert flush([Gateway("http://one")], waiting, limit=time.monotonic() - 1, push=push) == 0
+    assert send_kept("http://one", push=push, deadline=time.monotonic() - 1) == 0
     assert len(waiting.kept()) == 1
 
 
 def test_a_report_may_take_a_few_seconds():
-    assert delivery.LIMIT <= 5
+    assert delivery.REPORT_TIMEOUT_SECONDS <= 5

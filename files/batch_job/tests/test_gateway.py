@@ -2,9 +2,9 @@
 
 import pytest
 
-from batch_job import gateway, metrics
-from batch_job.config import Gateway
-from batch_job.gateway import CredentialsError, GatewayError, Group, RejectedError
+from batch_job import metrics
+from batch_job import pushgateway as http
+from batch_job.gateway import CredentialsError, Gateway, GatewayError, Group, RejectedError
 
 GROUP = Group("nightly", "node1")
 
@@ -19,7 +19,7 @@ def plain(pushgateway):
 
 
 def push(to, text="x 1\n", group=GROUP, replace=False):
-    gateway.push(to, group, families(text), replace)
+    http.push(to, group, families(text), replace)
 
 
 def test_a_push_that_replaces_leaves_nothing_of_before(pushgateway, plain):
@@ -47,35 +47,35 @@ def test_any_name_is_a_group_of_its_own(pushgateway, plain, job, instance):
 def test_a_deleted_group_is_gone_and_no_other(pushgateway, plain):
     push(plain)
     push(plain, group=Group("nightly", ""))
-    gateway.delete(plain, GROUP)
+    http.delete(plain, GROUP)
     assert pushgateway.values("nightly") == {}
     assert pushgateway.values("nightly", instance="")
 
 
 def test_deleting_what_is_not_there_is_no_error(plain):
-    gateway.delete(plain, GROUP)
+    http.delete(plain, GROUP)
 
 
 def test_groups_are_those_of_jobs(pushgateway, plain):
     push(plain)
     push(plain, group=Group("ci", ""))
     pushgateway.add("other", "x 1\n", instance="node1/disk/sda")
-    assert set(gateway.groups(plain)) == {GROUP, Group("ci", "")}
-    assert gateway.groups(plain)[GROUP]["x"]["metrics"][0]["value"] == "1"
+    assert set(http.groups(plain)) == {GROUP, Group("ci", "")}
+    assert http.groups(plain)[GROUP]["x"]["metrics"][0]["value"] == "1"
 
 
 def test_a_url_may_end_in_a_slash(plain):
     slashed = Gateway(plain.url + "/")
     push(slashed)
-    assert set(gateway.groups(slashed)) == {GROUP}
+    assert set(http.groups(slashed)) == {GROUP}
 
 
-@pytest.mark.parametrize("act", [push, gateway.groups, lambda to: gateway.delete(to, GROUP)])
+@pytest.mark.parametrize("act", [push, http.groups, lambda to: http.delete(to, GROUP)])
 def test_the_right_credentials_open_a_gateway(secure_gateway, act):
     act(secure_gateway)
 
 
-@pytest.mark.parametrize("act", [push, gateway.groups, lambda to: gateway.delete(to, GROUP)])
+@pytest.mark.parametrize("act", [push, http.groups, lambda to: http.delete(to, GROUP)])
 def test_a_wrong_password_is_an_error_of_credentials(secure_gateway, tmp_path, act):
     (tmp_path / "password").write_text("guessed")
     with pytest.raises(CredentialsError, match="401 Unauthorized: it refuses the credentials"):
@@ -177,4 +177,4 @@ def test_a_gateway_that_is_down_cannot_be_reached(dead_url):
 def test_something_else_that_answers_is_no_pushgateway(stand_in, body):
     url, _seen = stand_in(200, body=body)
     with pytest.raises(GatewayError, match="does not answer as a Pushgateway does"):
-        gateway.groups(Gateway(url))
+        http.groups(Gateway(url))

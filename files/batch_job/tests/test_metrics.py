@@ -6,9 +6,10 @@ import os
 import pytest
 
 from batch_job import metrics
-from batch_job.config import Gateway, Job
-from batch_job.gateway import Group, push
+from batch_job.config import Job
+from batch_job.gateway import Gateway, Group
 from batch_job.outcome import Outcome
+from batch_job.pushgateway import push
 from batch_job.schedule import Schedule
 
 GOOD = "good 1\n"
@@ -198,7 +199,7 @@ def link(path):
         (link, "symbolic links"),
         (os.mkfifo, "not a plain file"),
         (os.mkdir, "not a plain file"),
-        (lambda path: path.write_bytes(b"#" * (metrics.OWN_LIMIT + 1)), "larger than 1048576"),
+        (lambda path: path.write_bytes(b"#" * (metrics.MAX_OWN_BYTES + 1)), "larger than 1048576"),
     ],
 )
 def test_only_a_plain_file_of_a_sane_size_is_read(tmp_path, make, reason):
@@ -212,7 +213,7 @@ def test_only_a_plain_file_of_a_sane_size_is_read(tmp_path, make, reason):
 
 def test_the_largest_file_is_read(tmp_path):
     content = GOOD.encode()
-    (tmp_path / "own").write_bytes(content + b"#" * (metrics.OWN_LIMIT - len(content)))
+    (tmp_path / "own").write_bytes(content + b"#" * (metrics.MAX_OWN_BYTES - len(content)))
     assert values(metrics.read_own(tmp_path / "own")) == {"good": 1}
 
 

@@ -1,13 +1,14 @@
-"""What a gateway is told of a job before it runs."""
+"""What is registered of a job before it runs."""
 
 import time
 
 import pytest
 
-from batch_job import gateway, metrics
-from batch_job.config import Gateway, Job
-from batch_job.gateway import Group
-from batch_job.registration import registration
+from batch_job import metrics
+from batch_job import pushgateway as http
+from batch_job.config import Job
+from batch_job.gateway import Gateway, Group
+from batch_job.registration import Candidate, addition
 from batch_job.schedule import Schedule
 
 JOB = Job("nightly", "ops", "critical", "backup", Schedule("daily", max_runtime=60, grace=90))
@@ -16,18 +17,20 @@ GROUP = Group("nightly", "node1")
 
 @pytest.fixture
 def compare(pushgateway):
-    """Return a function from a declaration and a deadline to the names of what must be told."""
+    """Return a function from a declaration and a deadline to the names of what is registered."""
     to = Gateway(pushgateway.url)
 
     def compare(job, deadline, is_new=False):
-        known = gateway.groups(to).get(GROUP, {})
-        new = registration(job, deadline, known, NOW, is_new)
-        return [family.name[len(metrics.PREFIX) :] for family in new.families], new.sets_deadline
+        group = http.groups(to).get(GROUP, {})
+        new = addition(Candidate(job, deadline, False, is_new), group, NOW)
+        names = [family.name[len(metrics.PREFIX) :] for family in new.families]
+        return names, new.deadline is not None
 
-    def tell(job, deadline):
-        gateway.push(to, GROUP, registration(job, deadline, {}, NOW).families, replace=False)
+    def add(job, deadline):
+        new = addition(Candidate(job, deadline, False, False), {}, NOW)
+        http.push(to, GROUP, new.families, replace=False)
 
-    compare.tell = tell
+    compare.register = add
     return compare
 
 
@@ -45,7 +48,7 @@ def test_a_job_that_is_never_due_is_told_without_a_deadline(compare):
 
 @pytest.mark.parametrize("job", [JOB, Job("nightly", schedule=Schedule(max_age=60))])
 def test_a_gateway_that_knows_everything_is_told_nothing(compare, job):
-    compare.tell(job, 500)
+    compare.register(job, 500)
     assert compare(job, 900) == ([], False)
 
 
@@ -53,7 +56,7 @@ def test_a_gateway_that_knows_everything_is_told_nothing(compare, job):
     "job", [JOB._replace(owner="dev"), JOB._replace(severity="info"), JOB._replace(kind="batch")]
 )
 def test_another_owner_does_not_move_the_deadline(compare, job):
-    compare.tell(JOB, 500)
+    compare.register(JOB, 500)
     assert compare(job, 900) == (["info"], False)
 
 
@@ -70,19 +73,19 @@ def test_another_owner_does_not_move_the_deadline(compare, job):
     ids=str,
 )
 def test_another_schedule_has_another_deadline(compare, change):
-    compare.tell(JOB, 500)
+    compare.register(JOB, 500)
     changed = JOB._replace(schedule=JOB.schedule._replace(**change))
     assert compare(changed, 900) == (WHOLE, True)
 
 
 def test_what_is_overdue_stays_overdue_under_another_schedule(compare):
-    compare.tell(JOB, NOW - 1)
+    compare.register(JOB, NOW - 1)
     changed = JOB._replace(schedule=JOB.schedule._replace(on_calendar="hourly"))
     assert compare(changed, 900) == (["info"], False)
 
 
 def test_a_job_that_was_switched_off_meanwhile_gets_a_new_deadline(compare):
-    compare.tell(JOB, NOW - 1)
+    compare.register(JOB, NOW - 1)
     assert compare(JOB, 900, is_new=True) == (WHOLE, True)
 
 
@@ -92,7 +95,7 @@ def test_a_job_that_was_only_pushed_by_hand_is_told_everything(compare, pushgate
 
 
 def test_a_job_that_ran_without_a_deadline_gets_one(compare):
-    compare.tell(JOB, None)
+    compare.register(JOB, None)
     assert compare(JOB, 500) == (WHOLE, True)
 
 

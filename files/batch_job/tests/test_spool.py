@@ -6,7 +6,7 @@ import pytest
 
 from batch_job import metrics, spool
 from batch_job.gateway import Group
-from batch_job.spool import Report, Spool, after
+from batch_job.spool import Report, Spool, combine
 
 URL = "http://one"
 
@@ -68,7 +68,7 @@ def test_a_report_that_adds_is_kept_together_with_the_one_before(waiting, replac
 
 
 def test_two_reports_in_one_do_what_they_would_in_turn():
-    both = after(report("x 1\n", replace=True), report("y 2\n"))
+    both = combine(report("x 1\n", replace=True), report("y 2\n"))
     assert (values(both), both.replace) == ({"x": 1, "y": 2}, True)
 
 
@@ -107,7 +107,7 @@ def size(directory):
 
 def test_the_oldest_make_room_for_the_newest(waiting, tmp_path, monkeypatch):
     waiting.keep(URL, report("x 1\n", job="job1", created=1))
-    monkeypatch.setattr(spool, "LIMIT", 2 * size(tmp_path / "state" / "spool"))
+    monkeypatch.setattr(spool, "MAX_SPOOL_BYTES", 2 * size(tmp_path / "state" / "spool"))
     assert waiting.keep(URL, report("x 1\n", job="job2", created=2)) == []
     dropped = waiting.keep(URL, report("x 1\n", job="job3", created=3))
     assert dropped == [Group("job1", "node1")]
@@ -117,7 +117,7 @@ def test_the_oldest_make_room_for_the_newest(waiting, tmp_path, monkeypatch):
 def test_a_report_in_place_of_an_older_one_needs_no_room(waiting, tmp_path, monkeypatch):
     waiting.keep(URL, report("x 1\n", job="job1", created=1))
     waiting.keep(URL, report("x 1\n", job="job2", created=2))
-    monkeypatch.setattr(spool, "LIMIT", size(tmp_path / "state" / "spool"))
+    monkeypatch.setattr(spool, "MAX_SPOOL_BYTES", size(tmp_path / "state" / "spool"))
     assert waiting.keep(URL, report("x 1\n", job="job2", created=3)) == []
     assert len(waiting.kept()) == 2
 
@@ -169,7 +169,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
 
 
 def test_one_sends_at_a_time(waiting, monkeypatch):
-    monkeypatch.setattr(spool, "LOCK_LIMIT", 0.1)
+    monkeypatch.setattr(spool, "LOCK_TIMEOUT_SECONDS", 0.1)
     with waiting.sending(URL), pytest.raises(BlockingIOError), waiting.sending(URL):
         pass
 

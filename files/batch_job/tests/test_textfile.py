@@ -7,16 +7,16 @@ import os
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from batch_job import gateway, metrics, textfile
-from batch_job.config import Gateway
-from batch_job.gateway import GatewayError, Group, RejectedError
-from lab import REPOSITORY
+from batch_job import metrics, textfile
+from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
 from programs import INSTANCE, NodeExporter, free_port, prometheus
 
 GROUP = Group("nightly", INSTANCE)
+RULES = Path(__file__).parents[2] / "rules"
 ENDED_WELL = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
 
 
@@ -52,7 +52,7 @@ def families(text):
 
 
 def push(to, text="x 1\n", group=GROUP, replace=False):
-    gateway.push(to, group, families(text), replace)
+    textfile.push(to, group, families(text), replace)
 
 
 def test_a_failure_keeps_the_last_success(host, exporter):
@@ -103,7 +103,7 @@ def test_a_deleted_job_leaves_nothing_and_no_other_is_touched(host, exporter):
 
 
 def test_deleting_what_is_not_there_is_no_error(to):
-    gateway.delete(to, GROUP)
+    textfile.delete(to, GROUP)
 
 
 def test_a_directory_that_is_missing_costs_the_job_nothing_and_gets_its_report_later(
@@ -206,7 +206,7 @@ def test_any_name_is_a_group_of_its_own(to, exporter, job, instance):
     push(to, group=Group(job, instance))
     assert exporter.values(job, instance)["x"] == 1
     assert exporter.values(job, "other")["x"] == 2
-    assert set(gateway.groups(to)) == {Group(job, instance), Group(job, "other")}
+    assert set(textfile.groups(to)) == {Group(job, instance), Group(job, "other")}
 
 
 def test_files_of_others_are_no_groups(to, exporter):
@@ -214,7 +214,7 @@ def test_files_of_others_are_no_groups(to, exporter):
     (exporter.directory / "batch_job_theirs.prom").write_text('x{job="a"} 1\n')
     (exporter.directory / "other.prom").write_text('push_time_seconds{job="a"} 1\n')
     (exporter.directory / "batch_job_link.prom").symlink_to(exporter.directory / "other.prom")
-    assert set(gateway.groups(to)) == {GROUP}
+    assert set(textfile.groups(to)) == {GROUP}
     exporter.wipe()
 
 
@@ -261,11 +261,11 @@ def new(exporter):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(textfile, "TIMEOUT", 0.1)
+    monkeypatch.setattr(textfile, "LOCK_TIMEOUT_SECONDS", 0.1)
 
 
 def test_a_planted_temporary_file_is_not_followed(to, exporter, tmp_path, new, monkeypatch):
-    monkeypatch.setattr(textfile, "ABANDONED", 0.1)
+    monkeypatch.setattr(textfile, "ABANDONED_AFTER_SECONDS", 0.1)
     new.symlink_to(tmp_path / "target")
     push(to)
     assert exporter.values("nightly")["x"] == 1
@@ -276,7 +276,7 @@ def test_a_temporary_file_planted_at_the_last_moment_is_not_followed(
     to, tmp_path, new, impatient, monkeypatch
 ):
     monkeypatch.setattr(os, "unlink", lambda *_words, **_options: None)
-    monkeypatch.setattr(textfile, "ABANDONED", 0)
+    monkeypatch.setattr(textfile, "ABANDONED_AFTER_SECONDS", 0)
     new.symlink_to(tmp_path / "target")
     with pytest.raises(GatewayError, match="being written by somebody else"):
         push(to)
@@ -285,7 +285,7 @@ def test_a_temporary_file_planted_at_the_last_moment_is_not_followed(
 
 def test_a_damaged_file_is_made_anew(to, exporter):
     (exporter.directory / textfile._file_name(GROUP)).write_text('x{job="nightly\n')
-    assert gateway.groups(to) == {}
+    assert textfile.groups(to) == {}
     push(to)
     assert exporter.values("nightly")["x"] == 1
 
@@ -301,7 +301,7 @@ def test_reports_of_a_group_at_the_same_time_are_all_there(to, exporter):
 
 def test_somebody_else_who_writes_is_waited_for_and_not_for_ever(to, exporter, new, impatient):
     new.touch()
-    for change in (push, gateway.delete):
+    for change in (push, textfile.delete):
         with pytest.raises(GatewayError, match="being written by somebody else"):
             change(to, group=GROUP)
     assert new.exists()
@@ -491,7 +491,7 @@ def watching(exporter, tmp_path):
     """Run a Prometheus that scrapes node_exporter as the role's documentation says."""
     content = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [f"{REPOSITORY}/files/rules/*.rules.yml"],
+        "rule_files": [f"{RULES}/*.rules.yml"],
         "scrape_configs": [
             {
                 "job_name": "node",

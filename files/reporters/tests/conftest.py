@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from batch_job.config import Gateway
+from batch_job.gateway import Gateway
 from programs import Pushgateway, find, free_port
 
 # Whatever a URL, a shell or the text format could trip over.

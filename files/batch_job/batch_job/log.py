@@ -1,4 +1,4 @@
-"""What the reporter tells people: one line on stderr for each thing that went wrong."""
+"""Logs for people: one line on stderr for each thing that went wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def print_error(message: str) -> None:
-    """Tell something on stderr in one line; a closed stderr harms nobody."""
+def log_error(message: str) -> None:
+    """Write one line to stderr; ignore a closed stderr."""
     with contextlib.suppress(OSError):
         os.write(2, f"batch-job: {' '.join(message.split())}\n".encode(errors="backslashreplace"))
