@@ -129,3 +129,13 @@ def test_everything_is_under_one_licence():
     licence = (REPOSITORY / "LICENSE").read_text()
     assert "Apache License\n                           Version 2.0" in licence
     assert "END OF TERMS AND CONDITIONS" in licence
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("*.md")), ids=lambda path: path.name)
+def test_what_a_reader_is_to_make_can_be_made(path):
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    text = path.read_text()
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    parts = [f"molecule/{name}/molecule.yml" for name in re.findall(r"SCENARIO=([a-z]+)", text)]
+    parts += re.findall(r"TESTS=([\w/.]+)", text)
+    assert [part for part in parts if not (REPOSITORY / part).exists()] == []
