@@ -139,3 +139,11 @@ def test_what_a_reader_is_to_make_can_be_made(path):
     parts = [f"molecule/{name}/molecule.yml" for name in re.findall(r"SCENARIO=([a-z]+)", text)]
     parts += re.findall(r"TESTS=([\w/.]+)", text)
     assert [part for part in parts if not (REPOSITORY / part).exists()] == []
+
+
+def test_files_are_written_as_editorconfig_says():
+    argv = ["git", "ls-files", "-z", ":!*.png", ":!Makefile"]
+    tracked = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    paths = [REPOSITORY / name for name in tracked.stdout.split("\0")]
+    strays = re.compile(rb"[ \t\r]$|^ *\t|[^\n]\Z", re.MULTILINE)
+    assert not [path for path in paths if path.is_file() and strays.search(path.read_bytes())]
