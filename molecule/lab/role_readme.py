@@ -16,6 +16,8 @@ from lab import REPOSITORY
 
 BEGIN = "<!-- variables: `make docs` writes this table -->"
 END = "<!-- end of variables -->"
+# Entry points whose variables an operator sets; others are the playbooks' own.
+OPERATORS = ("main", "external")
 
 
 def render(role: str, readme: str) -> str:
@@ -33,10 +35,11 @@ def render(role: str, readme: str) -> str:
 def table(role: str) -> str:
     """Return a role's variables as a Markdown table."""
     folder = REPOSITORY / "roles" / role
-    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())
+    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    lines += rows(specs["argument_specs"]["main"]["options"], defaults)
+    for entry in filter(specs.__contains__, OPERATORS):
+        lines += rows(specs[entry]["options"], defaults)
     return "\n".join(lines) + "\n"
 
 
@@ -45,8 +48,9 @@ def rows(
 ) -> Iterator[str]:
     """Yield a line for each option and for those nested in it."""
     for name, option in options.items():
-        value = defaults.get(name)
-        shown = "required" if option.get("required") else "" if prefix else f"`{default(value)}`"
+        value = option.get("default", defaults.get(name))
+        shown = "" if prefix and value is None else f"`{default(value)}`"
+        shown = "required" if option.get("required") else shown
         meaning = " ".join(option["description"].split()).replace("|", "\\|")
         if "choices" in option:
             meaning += f" One of {', '.join(map(str, option['choices']))}."

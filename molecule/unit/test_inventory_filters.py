@@ -1,11 +1,9 @@
 """What an operator writes into the inventory: read, or refused with a clear sentence."""
 
 import pytest
-import yaml
 from ansible.errors import AnsibleFilterError
 
-from inventory import KEYS, declared_jobs, unknown_names, without_repeats
-from lab import REPOSITORY
+from inventory import declared_jobs, unknown_names, without_repeats
 
 JOB = {"name": "nightly", "max_age": "26h"}
 
@@ -43,12 +41,6 @@ def test_an_external_job_has_no_host_unless_it_says_so():
 def test_an_external_job_is_not_given_what_only_a_host_can_do():
     with pytest.raises(AnsibleFilterError, match=r"batch_job_external, .*there is no command"):
         declared_jobs([{**JOB, "command": ["true"]}])
-
-
-def test_the_filter_and_the_role_know_the_same_keys():
-    specs = REPOSITORY / "roles/batch_job/meta/argument_specs.yml"
-    options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
-    assert set(options["batch_job_jobs"]["options"]) == KEYS
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
-# The reporter's own rules for names and durations.
+# The reporter's own rules for values.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
-from batch_job.values import duration, instance_name, job_name
+from batch_job.config import READERS, read_value
+from batch_job.values import duration, instance_name
 
-SEVERITIES = ("info", "warning", "critical")
+SPECS = Path(__file__).resolve().parents[2] / "roles" / "batch_job" / "meta" / "argument_specs.yml"
 # Options of a unit that make its runs reported.
 REPORTED = {
     "ExecStart",
@@ -26,21 +28,6 @@ REPORTED = {
     "RemainAfterExit",
     "RuntimeDirectory",
     "Type",
-}
-DURATIONS = ("grace", "max_age", "max_runtime", "randomized_delay")
-# The keys of a job that the role `batch_job` runs, and of one that runs elsewhere.
-EXTERNAL_KEYS = {"name", "instance", "max_age", "owner", "severity", "kind", "min_size_bytes"}
-KEYS = EXTERNAL_KEYS - {"instance"} | {
-    "command",
-    "enabled",
-    "environment",
-    "grace",
-    "max_runtime",
-    "on_calendar",
-    "randomized_delay",
-    "timezone",
-    "unit_options",
-    "user",
 }
 
 
@@ -56,20 +43,21 @@ def declared_jobs(
     variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
         raise AnsibleFilterError(f"{variable} is not a list of jobs")
+    options = job_options(is_external=instance is None)
     declared: list[dict[str, Any]] = []
     names: set[tuple[str, str]] = set()
     for job in jobs:
         if not isinstance(job, Mapping):
             raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
         try:
-            _check(job, EXTERNAL_KEYS if instance is None else KEYS)
+            _check(job, options)
             max_age = job.get("max_age")
             minimum = job.get("min_size_bytes")
             result = {
-                "name": job_name(str(job["name"])),
+                "name": str(job["name"]),
                 "instance": instance_name(str(job.get("instance", instance or ""))),
                 "owner": job.get("owner", ""),
-                "severity": job.get("severity", "warning"),
+                "severity": job.get("severity", options["severity"]["default"]),
                 "max_age_seconds": None if max_age is None else duration(str(max_age)),
                 "min_size_bytes": None if minimum is None else int(minimum),
             }
@@ -102,15 +90,17 @@ def without_repeats(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]
     return list(declared.values())
 
 
-def _check(job: Mapping[str, Any], keys: set[str]) -> None:
+def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError for a job whose keys or values mean nothing."""
-    for key in sorted(set(job) - keys):
-        raise ValueError(unknown_name(key, keys))
-    if not job.get("name"):
-        raise ValueError("name is missing")
+    for key in sorted(set(job) - set(options)):
+        raise ValueError(unknown_name(key, options))
+    for key, option in options.items():
+        if option.get("required") and not job.get(key):
+            raise ValueError(f"{key} is missing")
+        if "choices" in option and key in job and job[key] not in option["choices"]:
+            raise ValueError(f"{key} is one of {', '.join(option['choices'])}")
     if not job.get("max_age") and not job.get("on_calendar"):
-        alternative = " and so is on_calendar" if "on_calendar" in keys else ""
-        raise ValueError(f"max_age is missing{alternative}")
+        raise ValueError("max_age is missing and so is on_calendar")
     for key in ("on_calendar", "timezone"):
         if not isinstance(job.get(key, ""), str):
             raise ValueError(f"{key} is a text: put quotes around it")
@@ -119,14 +109,9 @@ def _check(job: Mapping[str, Any], keys: set[str]) -> None:
         raise ValueError("a timezone needs on_calendar")
     if not isinstance(job.get("owner", ""), str):
         raise ValueError(f"owner is a word, not {job['owner']!r}")
-    if job.get("severity", "warning") not in SEVERITIES:
-        raise ValueError(f"severity is one of {', '.join(SEVERITIES)}")
-    for key in DURATIONS:
+    for key in options.keys() & READERS.keys():
         if job.get(key) is not None:
-            try:
-                duration(str(job[key]))
-            except ValueError as error:
-                raise ValueError(f"{key}: {error}") from error
+            read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
 
 
 def _check_command(job: Mapping[str, Any]) -> None:
@@ -170,9 +155,25 @@ def unknown_names(names: Iterable[str], known: Iterable[str], prefixes: Iterable
 def role_arguments(directory: str) -> dict[str, dict[str, Any]]:
     """Return the arguments of the main entry point of every role in a directory, by role."""
     return {
-        specs.parts[-3]: yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+        specs.parts[-3]: _entry_points(specs)["main"]["options"]
         for specs in sorted(Path(directory).glob("*/meta/argument_specs.yml"))
     }
+
+
+def job_options(is_external: bool) -> dict[str, dict[str, Any]]:
+    """Return the keys of a job that a host runs, or of one that runs elsewhere."""
+    specs = _entry_points(SPECS)
+    if is_external:
+        variable = specs["external"]["options"]["batch_job_external"]
+    else:
+        variable = specs["main"]["options"]["batch_job_jobs"]
+    return dict(variable["options"])
+
+
+@cache
+def _entry_points(specs: Path) -> dict[str, Any]:
+    """Return what a file of argument_specs describes, by entry point."""
+    return dict(yaml.safe_load(specs.read_text())["argument_specs"])
 
 
 class FilterModule:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_job import __version__
-from batch_job.values import duration, instance_name, job_name
+from batch_job.values import SEVERITIES, duration, instance_name, job_name
 
 USAGE = 64
 
@@ -154,7 +154,7 @@ def all_verbs() -> Parser:
     what.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     what.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
     what.add_argument("--owner", help="who gets the alerts")
-    what.add_argument("--severity", choices=("info", "warning", "critical"))
+    what.add_argument("--severity", choices=SEVERITIES)
     what.add_argument("--kind", help="what sort of job it is, such as backup")
 
     def add(verb: str, text: str, *parents: Parser, epilog: str = "") -> Parser:

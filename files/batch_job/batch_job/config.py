@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from batch_job.gateway import Gateway, check_gateway
 from batch_job.schedule import Schedule
-from batch_job.values import MisuseError, duration, instance_name, job_name
-
-SEVERITIES = ("info", "warning", "critical")
+from batch_job.values import SEVERITIES, MisuseError, duration, instance_name, job_name
 
 
 class ConfigError(MisuseError):
@@ -30,6 +29,22 @@ class Job(NamedTuple):
     schedule: Schedule = Schedule()
     # Who runs its command under systemd.
     user: str = ""
+
+
+# How to read each key of a declaration. The inventory's jobs have more, which only the unit needs.
+READERS: dict[str, Callable[[str], Any]] = {
+    "name": job_name,
+    "owner": str,
+    "severity": str,
+    "kind": str,
+    "on_calendar": str,
+    "timezone": str,
+    "randomized_delay": duration,
+    "max_runtime": duration,
+    "grace": duration,
+    "max_age": duration,
+    "user": str,
+}
 
 
 class Config(NamedTuple):
@@ -84,21 +99,12 @@ def declared_job(directory: Path, name: str) -> Job:
 
 
 def _job(path: Path, name: str) -> Job:
-    """Return the job that a file declares. Its keys are those of `batch_job_jobs`."""
-    found = _read(path)
+    """Return the job that a file declares."""
+    declaration = {"name": name, **_read(path)}
     try:
-        for key, value in found.items():
-            if not isinstance(value, str):
-                raise ValueError(f"{key} is a text, not {value!r}")
-        schedule = Schedule(
-            on_calendar=found.pop("on_calendar", None),
-            timezone=found.pop("timezone", None),
-            randomized_delay=_duration(found, "randomized_delay") or 0,
-            max_runtime=_duration(found, "max_runtime"),
-            grace=_duration(found, "grace") or Schedule().grace,
-            max_age=_duration(found, "max_age"),
-        )
-        job = Job(name=job_name(found.pop("name", name)), schedule=schedule, **found)
+        values = {key: read_value(key, value) for key, value in declaration.items()}
+        schedule = {key: values.pop(key) for key in Schedule._fields if key in values}
+        job = Job(schedule=Schedule(**schedule), **values)
         if job.name != name:
             raise ValueError(f"it declares {job.name!r}")
         if job.severity not in SEVERITIES:
@@ -108,11 +114,14 @@ def _job(path: Path, name: str) -> Job:
     return job
 
 
-def _duration(found: dict[str, Any], key: str) -> int | None:
-    """Take a duration out of a declaration. Raises ValueError that names the key."""
-    text = found.pop(key, None)
+def read_value(key: str, value: Any) -> Any:
+    """Return the value of a key of a declaration. Raises ValueError that names the key."""
+    if key not in READERS:
+        raise ValueError(f"there is no {key}")
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is a text, not {value!r}")
     try:
-        return None if text is None else duration(text)
+        return READERS[key](value)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
 

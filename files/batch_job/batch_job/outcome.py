@@ -10,6 +10,7 @@ SIGNAL = "signal"
 TIMEOUT = "timeout"
 OOM_KILL = "oom-kill"
 START_FAILED = "start-failed"
+RESULTS = (SUCCESS, EXIT_CODE, SIGNAL, TIMEOUT, OOM_KILL, START_FAILED)
 
 # The exit status of timeout(1).
 TIMED_OUT = 124

@@ -12,6 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}\Z")
 INSTANCE = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}\Z")
 # Ten years; the kernel's clocks do not take any number.
 MAX_DURATION_SECONDS = 3660 * 86400
+SEVERITIES = ("info", "warning", "critical")
 SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 

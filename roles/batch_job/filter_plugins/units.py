@@ -5,29 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 MARK = re.compile(r"^=====> (\S+)\n", re.MULTILINE)
 # These would change what the first word of a command means.
 PREFIXES = "@-:+!|"
-# What the reporter must know of a job.
-DECLARATION = (
-    "name",
-    "owner",
-    "severity",
-    "kind",
-    "on_calendar",
-    "timezone",
-    "randomized_delay",
-    "max_runtime",
-    "grace",
-    "max_age",
-    "user",
-)
+SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
+# Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
+NOT_DECLARED = {"command", "enabled", "environment", "min_size_bytes", "unit_options"}
 
 
 def one_line(text: Any) -> str:
@@ -108,11 +100,23 @@ def enabled_jobs(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return a file for each job, as the reporter reads it."""
+    types = {key: option["type"] for key, option in _options(SPECS).items()}
     files = {}
     for job in jobs:
-        declared = {key: str(job[key]) for key in DECLARATION if job.get(key) is not None}
-        files[f"jobs/{job['name']}.json"] = json.dumps(declared, indent=2) + "\n"
+        declaration = {
+            key: str(job[key]) if types[key] == "str" else job[key]
+            for key in types
+            if key not in NOT_DECLARED and job.get(key) is not None
+        }
+        files[f"jobs/{job['name']}.json"] = json.dumps(declaration, indent=2) + "\n"
     return files
+
+
+@cache
+def _options(specs: Path) -> dict[str, Any]:
+    """Return the keys of a job as the role's argument_specs describe them."""
+    options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+    return dict(options["batch_job_jobs"]["options"])
 
 
 class FilterModule:
