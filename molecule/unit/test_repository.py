@@ -1,4 +1,4 @@
-"""The files that people expect of a repository say what is true of this one."""
+"""The files that people expect of a repository agree with this one."""
 
 import json
 import re
@@ -132,7 +132,7 @@ def test_everything_is_under_one_licence():
 
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("*.md")), ids=lambda path: path.name)
-def test_what_a_reader_is_to_make_can_be_made(path):
+def test_documented_make_commands_exist(path):
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     text = path.read_text()
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
@@ -141,7 +141,7 @@ def test_what_a_reader_is_to_make_can_be_made(path):
     assert [part for part in parts if not (REPOSITORY / part).exists()] == []
 
 
-def test_files_are_written_as_editorconfig_says():
+def test_text_files_follow_editorconfig():
     argv = ["git", "ls-files", "-z", ":!*.png", ":!Makefile"]
     tracked = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     paths = [REPOSITORY / name for name in tracked.stdout.split("\0")]
