@@ -75,7 +75,7 @@ def main() -> int:
         build(reporter)
         push = f"{url}/metrics/job"
         environment = {**os.environ, "BATCH_JOB_STATE_DIRECTORY": directory}
-        run = [str(reporter), "run", "--gateway", url, "--due-within", "26h", "--job", "a"]
+        run = [str(reporter), "run", "--gateway", url, "--max-age", "26h", "--job", "a"]
         clients = {
             "python3 -IS -c pass": [sys.executable, "-IS", "-c", "pass"],
             "curl, one push": ["curl", "-sf", "-X", "PUT", "--data", "u 1\n", f"{push}/curl"],

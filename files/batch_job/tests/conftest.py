@@ -107,7 +107,7 @@ class Node:
 
     def run(self, *command: str, job: str = "nightly") -> subprocess.CompletedProcess[str]:
         """Run a job that is due within a day."""
-        return self("run", "--job", job, "--due-within", "26h", "--", *command)
+        return self("run", "--job", job, "--max-age", "26h", "--", *command)
 
     def kept(self) -> list[Any]:
         """Return the reports that wait."""

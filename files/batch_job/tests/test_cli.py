@@ -30,10 +30,10 @@ def test_the_oldest_python_of_a_job_host_can_read_the_source(path):
         ("run", "--job", "a/b", "--", "touch", "ran"),
         ("run", "--job", "..", "--", "touch", "ran"),
         ("run", "--job", "x", "--instance", "a b", "--", "touch", "ran"),
-        ("run", "--job", "x", "--due-within", "soon", "--", "touch", "ran"),
+        ("run", "--job", "x", "--max-age", "soon", "--", "touch", "ran"),
         ("run", "--job", "x", "--grace", "0h", "--", "touch", "ran"),
         ("run", "--job", "x", "--severity", "page", "--", "touch", "ran"),
-        ("run", "--job", "x", "--due-within", "1h", "--on-calendar", "daily", "--", "touch", "ran"),
+        ("run", "--job", "x", "--max-age", "1h", "--on-calendar", "daily", "--", "touch", "ran"),
         ("run", "--job", "x", "touch", "ran"),
         ("register",),
         ("register", "--job", "x", "--all"),
@@ -162,9 +162,16 @@ def test_a_success_is_due_again_within_the_declared_time(node, pushgateway):
     assert (labels["owner"], labels["kind"], labels["schedule"]) == ("ops", "backup", "within 2h")
 
 
+@pytest.mark.parametrize("option", ["--max-age", "--due-within"])
+def test_the_maximum_age_has_kept_its_old_name(node, pushgateway, option):
+    assert node(*RUN, option, "3h", "--", "true").stderr == ""
+    labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
+    assert labels["schedule"] == "within 3h"
+
+
 def test_options_go_before_the_declaration(node, pushgateway):
     node.declare("nightly", max_age="2h", owner="ops", max_runtime="1h", grace="1min")
-    options = ("--due-within", "3h", "--owner", "dev", "--severity", "info", "--grace", "2min")
+    options = ("--max-age", "3h", "--owner", "dev", "--severity", "info", "--grace", "2min")
     node(*RUN, *options, "--", "true")
     labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
     assert (labels["owner"], labels["severity"]) == ("dev", "info")

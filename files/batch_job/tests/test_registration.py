@@ -106,7 +106,7 @@ def test_a_job_that_reports_by_plain_pushes_is_left_to_its_age(compare, pushgate
 
 
 def register(node, *words, **environment):
-    return node("register", "--job", "nightly", "--due-within", "26h", *words, **environment)
+    return node("register", "--job", "nightly", "--max-age", "26h", *words, **environment)
 
 
 def test_a_registered_job_is_due(node, pushgateway):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-RUN = ("run", "--job", "nightly", "--due-within", "26h")
+RUN = ("run", "--job", "nightly", "--max-age", "26h")
 
 
 @pytest.fixture

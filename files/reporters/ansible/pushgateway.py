@@ -78,11 +78,14 @@ options:
     default: rollout
     env: [{name: PUSHGATEWAY_KIND}]
     ini: [{section: callback_pushgateway, key: kind}]
-  due_within:
+  max_age:
     description: The longest time from one success to the next, as in C(26h) or C(1d 12h).
     type: str
-    env: [{name: PUSHGATEWAY_DUE_WITHIN}]
-    ini: [{section: callback_pushgateway, key: due_within}]
+    # `due_within` is its name in version 1.0; the last one that is set counts.
+    env: [{name: PUSHGATEWAY_DUE_WITHIN}, {name: PUSHGATEWAY_MAX_AGE}]
+    ini:
+      - {section: callback_pushgateway, key: due_within}
+      - {section: callback_pushgateway, key: max_age}
   max_runtime:
     description: A longer run is stuck, as in C(90min).
     type: str
@@ -133,7 +136,7 @@ EXAMPLES = """
 # [callback_pushgateway]
 # url = https://gateway.example.org:9091
 # owner = operations
-# due_within = 26h
+# max_age = 26h
 # max_runtime = 1h
 """
 
@@ -171,7 +174,7 @@ class Run(NamedTuple):
     job: str
     instance: str
     declaration: Mapping[str, str]
-    due_within: float
+    max_age: float
     max_runtime: float
     started: float
     clock: float
@@ -269,7 +272,7 @@ def is_reported(file_name: str, partial: bool) -> bool:
 def new_run(option: Callable[[str], Any], file_name: str) -> Run:
     """Return a run that starts now. Raises PushError for an option that means nothing."""
     instance = option("instance")
-    due_within = option("due_within")
+    max_age = option("max_age")
     run = Run(
         url=gateway_url(option("url")),
         job=option("job") or f"ansible-{Path(file_name).stem}",
@@ -278,9 +281,9 @@ def new_run(option: Callable[[str], Any], file_name: str) -> Run:
             "owner": option("owner"),
             "severity": option("severity"),
             "kind": option("kind"),
-            "schedule": f"within {due_within}" if due_within else "",
+            "schedule": f"within {max_age}" if max_age else "",
         },
-        due_within=seconds("due_within", due_within),
+        max_age=seconds("max_age", max_age),
         max_runtime=seconds("max_runtime", option("max_runtime")),
         started=time.time(),
         clock=time.monotonic(),
@@ -358,8 +361,8 @@ def ended(
     gauge(registry, "batch_job_last_duration_seconds").set(time.monotonic() - run.clock)
     if is_success:
         gauge(registry, "batch_job_last_success_timestamp_seconds").set(now)
-        if run.due_within < math.inf:
-            gauge(registry, "batch_job_deadline_timestamp_seconds").set(now + run.due_within)
+        if run.max_age < math.inf:
+            gauge(registry, "batch_job_deadline_timestamp_seconds").set(now + run.max_age)
     if hosts is not None:
         by_state = gauge(registry, "ansible_playbook_hosts", "state")
         for state in ("ok", *STATES):

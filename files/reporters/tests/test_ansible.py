@@ -145,7 +145,7 @@ def successes(shared_pushgateway: Pushgateway, play: Play) -> Mapping[str, Told]
         PUSHGATEWAY_URL=shared_pushgateway.url,
         PUSHGATEWAY_OWNER="ops",
         PUSHGATEWAY_SEVERITY="critical",
-        PUSHGATEWAY_DUE_WITHIN="1d 2h",
+        PUSHGATEWAY_MAX_AGE="1d 2h",
         PUSHGATEWAY_MAX_RUNTIME="90min",
     )
     return {
@@ -227,6 +227,12 @@ def test_an_unreachable_host_has_the_exit_status_of_ansible(unreachable):
 
 def test_a_host_counts_by_its_worst_state(unreachable):
     assert unreachable.hosts == {"ok": 1, "changed": 0, "failed": 1, "unreachable": 1}
+
+
+def test_the_maximum_age_has_kept_its_old_name(pushgateway, play):
+    play("site.yml", PUSHGATEWAY_URL=pushgateway.url, PUSHGATEWAY_DUE_WITHIN="3h")
+    labels = pushgateway.families("ansible-site", "controller")["batch_job_info"][0]["labels"]
+    assert labels["schedule"] == "within 3h"
 
 
 def test_a_failure_that_was_taken_back_is_none(pushgateway, play):
@@ -349,7 +355,7 @@ def new_run(plugin: Any, **options: Any) -> Any:
     [
         ("job", "..", "cannot be the name"),
         ("instance", ".", "cannot be the name"),
-        ("due_within", "26", "due_within is a duration such as 26h"),
+        ("max_age", "26", "max_age is a duration such as 26h"),
         ("max_runtime", "1 month", "max_runtime is a duration"),
         ("url", "gateway:9091", "is not a url"),
         ("url", "http://me:secret@gateway:9091", "belongs into password_file"),
