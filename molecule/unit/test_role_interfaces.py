@@ -1,5 +1,7 @@
 """Every role's defaults, argument_specs and README say the same."""
 
+import re
+
 import pytest
 import yaml
 
@@ -31,3 +33,23 @@ def test_every_argument_is_required_or_has_a_default(role):
 def test_the_readme_tells_the_arguments_as_they_are(role):
     readme = REPOSITORY / "roles" / role / "README.md"
     assert role_readme.render(role, readme.read_text()) == readme.read_text(), "run `make docs`"
+
+
+def test_defaults_in_the_specs_are_those_of_the_tasks_that_wait_for_a_service():
+    tasks = "".join(path.read_text() for path in REPOSITORY.glob("roles/daemon/tasks/*.yml"))
+    used = dict(re.findall(r"daemon_ready\.(\w+) \| default\((?!omit)(\w+)\)", tasks))
+    assert used
+    for role in {*ROLES} - {"batch_job"}:
+        ready = options(role)[f"{role}_ready"]["options"]
+        assert used == {
+            key: yaml.dump(option["default"]).split()[0]
+            for key, option in ready.items()
+            if "default" in option
+        }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_description_repeats_a_default(role):
+    """A nested option has a `default:` of its own, which the README's table shows."""
+    specs = (REPOSITORY / "roles" / role / "meta" / "argument_specs.yml").read_text()
+    assert not re.findall(r"\(.* by default\)", specs)

@@ -1,4 +1,4 @@
-"""Filters that check and read what an operator writes into the inventory."""
+"""Filters that check the inventory and read its jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batch_job.config import READERS, read_value
 from batch_job.values import duration, instance_name
 
 SPECS = Path(__file__).resolve().parents[2] / "roles" / "batch_job" / "meta" / "argument_specs.yml"
-# Options of a unit that make its runs reported.
+# Options of a unit that the role sets to report its runs.
 REPORTED = {
     "ExecStart",
     "ExecStartPre",
@@ -34,11 +34,11 @@ REPORTED = {
 def declared_jobs(
     jobs: Iterable[Mapping[str, Any]], instance: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return what Prometheus must know of the jobs of an instance, or of external ones.
+    """Return the declarations for Prometheus: of the jobs of an instance, or of external jobs.
 
-    Each result has name, instance, owner, severity, max_age_seconds (null when a calendar alone
-    says when the job is due) and min_size_bytes (null when none was declared). Raises
-    AnsibleFilterError that names the job for an unknown key, a missing one or a bad value.
+    Each has name, instance, owner, severity, max_age_seconds (null when only a calendar decides
+    when the job is due) and min_size_bytes (null when none was declared). Raises
+    AnsibleFilterError that names the job and its unknown key, missing key or bad value.
     """
     variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
@@ -74,9 +74,9 @@ def declared_jobs(
 
 
 def without_repeats(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return declared jobs of all hosts, each once.
+    """Return the declarations of all hosts without duplicates.
 
-    Raises AnsibleFilterError for a job of an instance that is declared in two different ways.
+    Raises AnsibleFilterError when two declarations of a job and instance differ.
     """
     declared: dict[tuple[str, str], Mapping[str, Any]] = {}
     for job in jobs:
@@ -91,7 +91,7 @@ def without_repeats(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 
 def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError for a job whose keys or values mean nothing."""
+    """Raise ValueError for an unknown or missing key, or a bad value."""
     for key in sorted(set(job) - set(options)):
         raise ValueError(unknown_name(key, options))
     for key, option in options.items():
@@ -115,7 +115,7 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _check_command(job: Mapping[str, Any]) -> None:
-    """Raise ValueError for a job that systemd could not run, or of which it could not report."""
+    """Raise ValueError for a job that its unit could not run or report."""
     command = job.get("command", ["true"])
     if isinstance(command, str) or not command:
         raise ValueError("command is a list of a program and its arguments")
@@ -133,15 +133,15 @@ def _check_command(job: Mapping[str, Any]) -> None:
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
-    """Return `there is no NAME`, with the known name that comes close, if one does."""
+    """Return `there is no NAME`, and suggest a known name that is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
     return f"there is no {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def unknown_names(names: Iterable[str], known: Iterable[str], prefixes: Iterable[str]) -> list[str]:
-    """Return one sentence for each variable that is a misspelt one of ours.
+    """Return a sentence for each variable that is probably misspelt.
 
-    That is one with a prefix of ours, or one that almost is a known name.
+    It has one of our prefixes, or it is close to a known name.
     """
     known = set(known)
     ours = tuple(f"{prefix}_" for prefix in prefixes)
@@ -153,7 +153,7 @@ def unknown_names(names: Iterable[str], known: Iterable[str], prefixes: Iterable
 
 
 def role_arguments(directory: str) -> dict[str, dict[str, Any]]:
-    """Return the arguments of the main entry point of every role in a directory, by role."""
+    """Return the options of the main entry point of each role in a directory, by role."""
     return {
         specs.parts[-3]: _entry_points(specs)["main"]["options"]
         for specs in sorted(Path(directory).glob("*/meta/argument_specs.yml"))
@@ -172,7 +172,7 @@ def job_options(is_external: bool) -> dict[str, dict[str, Any]]:
 
 @cache
 def _entry_points(specs: Path) -> dict[str, Any]:
-    """Return what a file of argument_specs describes, by entry point."""
+    """Return the specs in a file by entry point."""
     return dict(yaml.safe_load(specs.read_text())["argument_specs"])
 
 

@@ -1,4 +1,4 @@
-"""Filters: jobs as systemd and the reporter read them."""
+"""Filters that turn jobs into units for systemd and declarations for the reporter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 MARK = re.compile(r"^=====> (\S+)\n", re.MULTILINE)
-# These would change what the first word of a command means.
+# In `ExecStart=`, these letters before a program have a meaning of their own.
 PREFIXES = "@-:+!|"
 SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
 # Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
@@ -23,7 +23,7 @@ NOT_DECLARED = {"command", "enabled", "environment", "min_size_bytes", "unit_opt
 
 
 def one_line(text: Any) -> str:
-    """Return a value as a text. Raises AnsibleFilterError when it would begin a line of its own."""
+    """Return a value as text. Raises AnsibleFilterError for text of several lines."""
     line = str(text)
     if len(line.splitlines()) > 1 or line.endswith("\n"):
         raise AnsibleFilterError(f"{line!r} is more than one line, which a unit cannot hold")
@@ -31,26 +31,26 @@ def one_line(text: Any) -> str:
 
 
 def systemd_quoted(text: Any) -> str:
-    """Return a text that systemd takes literally: in quotes, nothing expanded."""
+    """Return quoted text in which systemd expands nothing."""
     escapes = {"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"}
     return '"' + "".join(escapes.get(letter, letter) for letter in str(text)) + '"'
 
 
 def env_command(environment: Mapping[str, Any]) -> list[str]:
-    """Return the words before a command that give it an environment; none for an empty one."""
+    """Return the words before a command that set its environment; none for an empty one."""
     if not environment:
         return []
     return ["/usr/bin/env", "--", *(f"{name}={value}" for name, value in environment.items())]
 
 
 def systemd_command(argv: Sequence[Any]) -> str:
-    """Return a command for `ExecStart=` whose words arrive as they are."""
+    """Return a command for `ExecStart=` that systemd runs word by word as given."""
     if isinstance(argv, str) or not argv:
         raise AnsibleFilterError(f"{argv!r} is not a list of a command and its arguments")
     program = str(argv[0])
     if not program or program[0] in PREFIXES:
         raise AnsibleFilterError(f"{program!r} is not a program: systemd reads its first letter")
-    # In `ExecStart=` only, a dollar would begin a variable.
+    # In `ExecStart=`, unlike other options, a dollar begins a variable.
     return " ".join(systemd_quoted(word).replace("$", "$$") for word in argv)
 
 
@@ -60,46 +60,49 @@ def unit_options(options: Mapping[str, Any]) -> list[str]:
     for name, value in options.items():
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
             raise AnsibleFilterError(f"{name!r} is not an option of systemd's")
-        for each in value if isinstance(value, list) else [value]:
-            text = str(each).lower() if isinstance(each, bool) else one_line(each)
+        for item in value if isinstance(value, list) else [value]:
+            text = str(item).lower() if isinstance(item, bool) else one_line(item)
             lines.append(f"{name}={text}")
     return lines
 
 
 def directories(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return those of the gateways that are directories, for a unit that may write there.
+    """Return the gateways that are directories as paths for `ReadWritePaths=`.
 
-    One that is missing does not keep the unit from starting.
+    A missing directory does not keep the unit from starting.
     """
-    paths = [unquote(urlsplit(each["url"]).path) for each in gateways if is_directory(each)]
+    urls = [gateway["url"] for gateway in gateways if is_directory(gateway)]
+    paths = [unquote(urlsplit(url).path) for url in urls]
     return [systemd_quoted(f"-{path}") for path in paths]
 
 
 def with_defaults(
     gateways: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the gateways with what they have in common: credentials, which no directory takes."""
-    return [dict(each) if is_directory(each) else {**defaults, **each} for each in gateways]
+    """Return the gateways with their common credentials; a directory takes none."""
+    return [
+        dict(gateway) if is_directory(gateway) else {**defaults, **gateway} for gateway in gateways
+    ]
 
 
 def is_directory(gateway: Mapping[str, Any]) -> bool:
-    """Tell whether a gateway is a directory of node_exporter's, as the reporter tells it."""
+    """Return whether a gateway is a directory of node_exporter's, by the reporter's rule."""
     return str(gateway["url"]).startswith("file:")
 
 
 def marked_files(text: str) -> dict[str, str]:
-    """Return the files in a text in which a line `=====> NAME` begins each of them."""
+    """Return the files in a text; each begins with a line `=====> NAME`."""
     parts = MARK.split(text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def enabled_jobs(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the jobs that are not switched off."""
+    """Return the jobs that are enabled."""
     return [job for job in jobs if boolean(job.get("enabled", True))]
 
 
 def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a file for each job, as the reporter reads it."""
+    """Return the content of each job's declaration, by its path below `/etc/batch-job`."""
     types = {key: option["type"] for key, option in _options(SPECS).items()}
     files = {}
     for job in jobs:
