@@ -55,13 +55,10 @@ molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the r
 	@python -m lab.scenarios
 
 bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost
-	@python -m lab.bench_reporter
-	@python -m lab.bench
-	@python -m lab.bench_rules
-	@python -m lab.bench_notification
+	@python -m bench $(BENCH)
 
 docs: .venv/ready ## Write the tables of variables into the roles' READMEs
-	@python -m lab.role_readme
+	@python roles/role_readme.py
 
 dashboards: .venv/ready ## Write the dashboards' JSON
 	@python -m dashboards

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import grafana as packages
+from lab.offline import grafana as packages
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 import programs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -17,3 +19,10 @@ LABEL = "batch-job-lab"
 
 class LabError(Exception):
     """Something the lab needs is missing; the message says what and how to get it."""
+
+
+def role_default(variable: str) -> str:
+    """Return the default of a role's variable, whose name begins with the role's."""
+    role = variable.partition("_")[0]
+    defaults = REPOSITORY / "roles" / role / "defaults" / "main.yml"
+    return str(yaml.safe_load(defaults.read_text())[variable])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab import LabError, compose_plugin, engine, grafana, image, nodes, releases
+from lab import LabError, compose_plugin, engine, images, mirror, nodes
 from lab.console import fail
+from lab.offline import grafana
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,15 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
             nodes.forget()
         else:
             client = engine.connect()
-            tag = image.ensure(client, nodes.NEWEST)
-            versions = releases.ensure(client, tag)
+            tag = images.ensure(client)
+            versions = mirror.ensure(client, tag)
             missing = grafana.ensure(client, tag)
             if options.command == "cache":
                 compose_plugin.ensure(client)
             for name, found in versions.items():
-                print(f"{name:13} {', '.join(found)} (from {releases.source()})")
+                print(f"{name:13} {', '.join(found)} (from {mirror.source()})")
             origin = f"a STAND-IN, tests are skipped: {missing}" if missing else "its own packages"
-            print(f"{'grafana':13} {grafana.default('grafana_version')} (from {origin})")
+            print(f"{'grafana':13} {grafana.version()} (from {origin})")
     except LabError as error:
         return fail(error)
     return 0

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import docker
 
-from lab import CACHE, image, nodes, releases
+from lab import CACHE, images
 from lab.console import step
+from lab.offline.debian import fetch_packages
 
 PLUGIN = CACHE / "docker-compose"
 SUITE = "forky"
@@ -22,9 +23,9 @@ def ensure(client: docker.DockerClient) -> list[str]:
     if subprocess.run([*installed, "version"], capture_output=True, check=False).returncode == 0:
         return installed
     if not PLUGIN.exists():
-        node = image.ensure(client, nodes.NEWEST)
+        node = images.ensure(client)
         with step("Unpacking the Compose plugin"), tempfile.TemporaryDirectory(dir=CACHE) as out:
-            releases.fetch_packages(client, node, [("docker-compose", SUITE)], Path(out))
+            fetch_packages(client, node, [("docker-compose", SUITE)], Path(out))
             package = Path(out, SUITE, "docker-compose")
             shutil.move(package / "usr/libexec/docker/cli-plugins/docker-compose", PLUGIN)
     return [str(PLUGIN)]

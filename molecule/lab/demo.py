@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 from clients import Alertmanager, Prometheus, Webhook, eventually
-from lab import REPOSITORY, LabError, nodes, overview, releases
+from lab import REPOSITORY, LabError, mirror, nodes, overview
 from lab.console import fail, step
 
 PROMETHEUS = Prometheus("http://127.0.0.1:9090")
@@ -45,17 +45,17 @@ def main() -> int:
     print(f"notified  {notification['receiver']}, of an alert since {since} UTC:")
     print(f"          {notification['annotations']['summary']}")
     print(f"          {notification['annotations']['description']}\n")
-    pages = overview.pages(releases.source() == releases.UPSTREAM_SOURCE)
+    pages = overview.pages(mirror.source() == mirror.UPSTREAM_SOURCE)
     print(f"Prometheus    {PROMETHEUS.url}{pages['prometheus']}")
     print("Pushgateway   http://127.0.0.1:9091")
     print(f"Alertmanager  {ALERTMANAGER.url}{pages['alertmanager']}")
     print(f"Notifications {webhook.url}\n")
     versions = (
         f"{name} {found[0]}"
-        for name, found in releases.versions().items()
-        if name not in releases.UPSTREAM_TOOLS
+        for name, found in mirror.versions().items()
+        if name not in mirror.UPSTREAM_TOOLS
     )
-    print(f"Ran {', '.join(versions)} from {releases.source()}.")
+    print(f"Ran {', '.join(versions)} from {mirror.source()}.")
     print(f"{time.monotonic() - started:.0f} s in all. `make demo-down` removes everything again.")
     if alerts != {("BatchJobMissed", MISSING)}:
         return fail(f"exactly BatchJobMissed of {MISSING} should fire, but these do: {alerts}")

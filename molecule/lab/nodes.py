@@ -13,13 +13,14 @@ import docker
 from docker.errors import APIError, NotFound
 
 from clients import Alertmanager, Grafana, Prometheus, Pushgateway, Webhook, eventually
-from lab import CACHE, LABEL, REPOSITORY, LabError, engine, grafana, image, releases
+from lab import CACHE, LABEL, REPOSITORY, LabError, engine, images, mirror
 from lab.console import step
+from lab.images import NEWEST
+from lab.offline import debian, grafana
 
 MIRROR_PORT = 8000
 SERVICE_PORTS = (Prometheus.port, Pushgateway.port, Alertmanager.port)
 MIRROR_URL = f"http://mirror:{MIRROR_PORT}"
-NEWEST = "trixie"
 
 
 @dataclass(frozen=True)
@@ -80,24 +81,24 @@ def up(lab: Lab) -> None:
     """Start what of the lab does not run yet and write its inventory. Safe to repeat."""
     CACHE.mkdir(parents=True, exist_ok=True)
     client = engine.connect()
-    images = {
-        suite: image.ensure(client, suite)
+    tags = {
+        suite: images.ensure(client, suite)
         for suite in dict.fromkeys([NEWEST, *(node.suite for node in lab.nodes)])
     }
-    versions = releases.ensure(client, images[NEWEST])
+    versions = mirror.ensure(client, tags[NEWEST])
     if lab.has_grafana:
-        grafana.ensure(client, images[NEWEST])
+        grafana.ensure(client, tags[NEWEST])
     repository = grafana.variables(MIRROR_URL) if lab.has_grafana else {}
     with step(f"Starting the nodes of lab '{lab.name}'"):
         _ensure_network(client, lab.name)
         serve = ["python3", "-m", "http.server", str(MIRROR_PORT), "--directory", "/srv"]
-        _ensure_helper(client, lab.name, "mirror", images[NEWEST], serve, releases.MIRROR)
+        _ensure_helper(client, lab.name, "mirror", tags[NEWEST], serve, mirror.MIRROR)
         receive = ["python3", "/srv/webhook.py", str(Webhook.port)]
         ports = {Webhook.port: lab.webhook_port}
         here = REPOSITORY / "compose" / "webhook"
-        _ensure_helper(client, lab.name, "webhook", images[NEWEST], receive, here, ports)
+        _ensure_helper(client, lab.name, "webhook", tags[NEWEST], receive, here, ports)
         for node in lab.nodes:
-            _ensure_node(client, lab.name, node, images[node.suite])
+            _ensure_node(client, lab.name, node, tags[node.suite])
         for node in lab.nodes:
             eventually(lambda name=node.name: _has_booted(client, lab.name, name), 60)  # type: ignore[misc]
     inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions, repository), indent=2))
@@ -162,7 +163,7 @@ def inventory(
         **{
             f"{name}_version": found[0]
             for name, found in versions.items()
-            if name not in releases.UPSTREAM_TOOLS
+            if name not in mirror.UPSTREAM_TOOLS
         },
         "lab_versions": dict(versions),
     }
@@ -253,7 +254,7 @@ def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_t
         tmpfs={"/run": "", "/run/lock": ""},
         volumes={
             "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
-            **releases.shared_volumes(),
+            **debian.shared_volumes(),
         },
         stop_signal="SIGRTMIN+3",
     )

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from lab import REPOSITORY, compose, compose_plugin, engine, grafana, releases, service_images
+from lab import REPOSITORY, compose, compose_plugin, engine, role_default, service_images
 from lab.service_images import Images
 
 SERVICES = sorted(yaml.safe_load((compose.DIRECTORY / "compose.yaml").read_text())["services"])
@@ -38,11 +38,11 @@ every_service = pytest.mark.parametrize("service", SERVICES, indirect=True)
 @pytest.mark.parametrize("name", ["pushgateway", "prometheus", "alertmanager"])
 def test_compose_runs_the_versions_that_the_roles_install(stack, name):
     image = stack["services"][name]["image"]
-    assert image == f"prom/{name}:v{releases.default_version(name)}"
+    assert image == f"prom/{name}:v{role_default(f'{name}_version')}"
 
 
 def test_compose_runs_the_grafana_that_the_role_installs(stack):
-    version = grafana.default("grafana_version")
+    version = role_default("grafana_version")
     assert stack["services"]["grafana"]["image"] == f"grafana/grafana:{version}"
 
 

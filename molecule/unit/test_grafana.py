@@ -10,7 +10,8 @@ import jinja2
 import pytest
 import requests
 
-from lab import REPOSITORY, grafana
+from lab import REPOSITORY
+from lab.offline import grafana
 
 TEMPLATES = REPOSITORY / "roles/grafana/templates"
 
@@ -58,15 +59,16 @@ def test_an_empty_section_is_left_out(ini):
 
 
 def test_the_stand_in_has_the_packages_paths(tmp_path):
-    grafana.write_package(tmp_path, "1.2.3")
+    tree = tmp_path / "tree"
+    grafana.write_package(tree, "1.2.3")
     files = {
-        str(path.relative_to(tmp_path)): stat.S_IMODE(path.stat().st_mode)
-        for path in tmp_path.rglob("*")
+        str(path.relative_to(tree)): stat.S_IMODE(path.stat().st_mode)
+        for path in tree.rglob("*")
         if path.is_file()
     }
     assert files["usr/share/grafana/bin/grafana"] == files["DEBIAN/postinst"] == 0o755
     assert files["usr/lib/systemd/system/grafana-server.service"] == 0o644
-    assert "Version: 1.2.3\n" in (tmp_path / "DEBIAN/control").read_text()
+    assert "Version: 1.2.3\n" in (tree / "DEBIAN/control").read_text()
 
 
 def test_a_repository_that_cannot_be_reached_is_named_with_the_reason(monkeypatch):

@@ -7,7 +7,8 @@ import tarfile
 
 import pytest
 
-from lab import LabError, compose_plugin, console, engine, nodes, preflight, releases
+from lab import LabError, archives, compose_plugin, console, engine, mirror, nodes, preflight
+from lab.offline import debian
 
 
 def test_an_old_python_is_named_with_its_version():
@@ -66,19 +67,19 @@ def test_a_clone_that_containers_cannot_read_is_told(tmp_path, umask, problems):
 
 
 @pytest.mark.parametrize(
-    ("debian", "upstream"),
+    ("packaged", "upstream"),
     [("3.5.3+ds1-6", "3.5.3"), ("1.11.0-1+b6", "1.11.0"), ("1:0.33.1~rc1-2", "0.33.1")],
 )
-def test_debian_versions_are_read_as_upstreams(debian, upstream):
-    assert releases.debian_upstream_version(debian) == upstream
+def test_debian_versions_are_read_as_upstreams(packaged, upstream):
+    assert debian.upstream_version(packaged) == upstream
 
 
 @pytest.fixture
 def archive(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"#!/bin/sh\necho it runs\n")
-    path = tmp_path / releases.archive_path("thing", "1.2.3", "amd64")
-    releases.pack(path, {"thing": program})
+    path = tmp_path / archives.archive_path("thing", "1.2.3", "amd64")
+    archives.pack(path, {"thing": program})
     return path
 
 
@@ -96,7 +97,7 @@ def test_a_packed_release_has_upstreams_layout(archive):
 
 
 def test_the_checksums_are_those_that_sha256sum_accepts(archive):
-    releases.write_checksums(archive.parent)
+    archives.write_checksums(archive.parent)
     checked = subprocess.run(
         ["sha256sum", "--check", "sha256sums.txt"], cwd=archive.parent, check=False
     )
@@ -112,26 +113,26 @@ def test_the_compose_plugin_is_version_2():
 
 
 def test_a_program_that_no_role_installs_is_no_variable_of_the_inventory():
-    versions = {name: ["1.0.0"] for name in releases.PROGRAMS}
+    versions = {name: ["1.0.0"] for name in mirror.RELEASES}
     variables = nodes.inventory(nodes.Lab("x", ()), versions, {})["lab"]["vars"]
     found = {name for name in variables if name.endswith("_version")}
     assert found == {"prometheus_version", "alertmanager_version", "pushgateway_version"}
 
 
 def test_a_mirror_that_lacks_a_new_program_gets_that_one_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(releases, "INDEX", tmp_path / "releases.json")
-    others = {name: ["1.0.0"] for name in releases.PROGRAMS if name != "node_exporter"}
-    releases._write_index(releases.DEBIAN_SOURCE, others)
+    monkeypatch.setattr(mirror, "INDEX", tmp_path / "mirror.json")
+    others = {name: ["1.0.0"] for name in mirror.RELEASES if name != "node_exporter"}
+    mirror._write_index(mirror.DEBIAN_SOURCE, others)
     asked = []
 
-    def mirror(client, image, programs):
-        asked.append(list(programs))
-        return {name: ["2.0.0"] for name in programs}
+    def repack(client, image, names, folder):
+        asked.append(list(names))
+        return {name: ["2.0.0"] for name in names}
 
-    monkeypatch.setattr(releases, "_mirror_debian", mirror)
-    monkeypatch.setattr(releases, "unpack_programs", lambda: None)
-    assert releases.ensure(None, "") == {**others, "node_exporter": ["2.0.0"]}
-    assert releases.ensure(None, "")["node_exporter"] == ["2.0.0"]
+    monkeypatch.setattr(debian, "repack", repack)
+    monkeypatch.setattr(mirror, "unpack_programs", lambda: None)
+    assert mirror.ensure(None, "") == {**others, "node_exporter": ["2.0.0"]}
+    assert mirror.ensure(None, "")["node_exporter"] == ["2.0.0"]
     assert asked == [["node_exporter"]]
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lab import releases
+from lab import archives
 from release_archive import ARCHITECTURES
 
 ARCHITECTURE = ARCHITECTURES[platform.machine()]
@@ -19,9 +19,9 @@ def mirror(tmp_path):
     """Make a mirror, a directory as an air-gapped host has it, with one release."""
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\necho it runs\n")
-    archive = tmp_path / "mirror" / releases.archive_path("thing", "1.0", ARCHITECTURE)
-    releases.pack(archive, {"thing": program})
-    releases.write_checksums(archive.parent)
+    archive = tmp_path / "mirror" / archives.archive_path("thing", "1.0", ARCHITECTURE)
+    archives.pack(archive, {"thing": program})
+    archives.write_checksums(archive.parent)
     return archive
 
 
@@ -89,14 +89,14 @@ def absent(mirror):
 
 def not_an_archive(mirror):
     mirror.write_text("<html>please log in</html>")
-    releases.write_checksums(mirror.parent)
+    archives.write_checksums(mirror.parent)
 
 
 def another_folder(mirror):
     other = mirror.parent / "other-2.0.tar.gz"
-    releases.pack(other, {"other": mirror})
+    archives.pack(other, {"other": mirror})
     other.rename(mirror)
-    releases.write_checksums(mirror.parent)
+    archives.write_checksums(mirror.parent)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import re
 
 import pytest
+import role_readme
 import yaml
 
-from lab import REPOSITORY, role_readme
+from lab import REPOSITORY
 
 ROLES = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/meta/main.yml"))
 

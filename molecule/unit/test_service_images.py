@@ -8,9 +8,10 @@ import pytest
 import requests
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from lab import LabError, image, releases, service_images
+from lab import LabError, images, mirror, service_images
+from lab.offline import service_images as stand_ins
 
-VERSIONS = {name: ["1.2.3"] for name in service_images.SERVICES}
+VERSIONS = {name: ["1.2.3"] for name in stand_ins.SERVICES}
 UNREACHABLE = APIError("500", explanation="no such host")
 BROKEN = [{"status": "Downloading"}, {"error": "unexpected EOF"}]
 
@@ -44,10 +45,10 @@ class Engine:
 def built(monkeypatch):
     """Return the tags of the stand-ins that are built, without building them."""
     tags = []
-    monkeypatch.setattr(service_images, "_build", lambda *arguments: tags.append(arguments[-1]))
-    monkeypatch.setattr(image, "ensure", lambda *_: "node:trixie")
-    monkeypatch.setattr(releases, "ensure", lambda *_: VERSIONS)
-    monkeypatch.setattr(releases, "source", lambda: releases.DEBIAN_SOURCE)
+    monkeypatch.setattr(stand_ins, "_build", lambda *arguments: tags.append(arguments[-1]))
+    monkeypatch.setattr(images, "ensure", lambda *_: "node:trixie")
+    monkeypatch.setattr(mirror, "ensure", lambda *_: VERSIONS)
+    monkeypatch.setattr(mirror, "source", lambda: mirror.DEBIAN_SOURCE)
     return tags
 
 
@@ -143,6 +144,6 @@ def test_a_stand_in_of_another_recipe_is_another_image(wanted, built, monkeypatc
     ensure(engine)
     engine.id = "sha256:2"
     ensure(engine)
-    monkeypatch.setattr(service_images, "DOCKERFILE", "FROM {node}")
+    monkeypatch.setattr(stand_ins, "DOCKERFILE", "FROM {node}")
     ensure(engine)
-    assert len(built) == len(set(built)) == 3 * len(service_images.SERVICES)
+    assert len(built) == len(set(built)) == 3 * len(stand_ins.SERVICES)

@@ -3,7 +3,7 @@
 import pytest
 
 from clients import eventually
-from lab import releases
+from lab import mirror
 
 testinfra_hosts = ["ansible://fresh"]
 
@@ -68,11 +68,11 @@ def test_a_version_that_the_mirror_lacks_stops_the_rollout(host, rollout, cleane
 def test_a_directory_on_the_host_serves_as_mirror_and_a_pinned_digest_as_checksum(
     host, rollout, cleaned
 ):
-    version = releases.versions()["pushgateway"][0]
+    version = mirror.versions()["pushgateway"][0]
     folder = f"pushgateway/releases/download/v{version}"
-    name = next((releases.MIRROR / folder).glob("*.tar.gz")).name
+    name = next((mirror.MIRROR / folder).glob("*.tar.gz")).name
     archive = f"{folder}/{name}"
-    sums = (releases.MIRROR / folder / "sha256sums.txt").read_text()
+    sums = (mirror.MIRROR / folder / "sha256sums.txt").read_text()
     host.check_output("mkdir -p /srv/releases/%s", folder)
     host.check_output("curl -sSf -o /srv/releases/%s http://mirror:8000/%s", archive, archive)
     done = rollout(

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import yaml
 
-from lab import REPOSITORY, nodes
-from lab import grafana as packages
+from lab import REPOSITORY, nodes, role_default
+from lab.offline import grafana as packages
 
 NODE = "boards12"
 testinfra_hosts = [f"ansible://{NODE}"]
 
 SHIPPED = sorted(str(path) for path in REPOSITORY.glob("files/dashboards/*.json"))
 KEY = "/etc/apt/keyrings/batch-jobs-grafana.asc"
-CURRENT = packages.default("grafana_version")
+CURRENT = packages.version()
 
 
 def installed(host):
@@ -44,7 +44,7 @@ def test_packages_that_another_key_signed_are_not_installed(host, grafana, chang
 
 def test_the_key_is_fetched_from_where_it_is_published(host, changed_host):
     source = packages.variables(nodes.MIRROR_URL)
-    published = packages.default("grafana_repository_key")
+    published = role_default("grafana_repository_key")
     url = f"{source['grafana_repository_url']}/key.asc" if source else published
     host.check_output(f"rm {KEY}")
     for mode, present in (["--check"], False), ([], True):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from lab import REPOSITORY
-from lab import grafana as packages
+from lab.offline import grafana as packages
 
 testinfra_hosts = ["ansible://boards13", "ansible://boards12"]
 
 SHIPPED = sorted(str(path) for path in REPOSITORY.glob("files/dashboards/*.json"))
-CURRENT = packages.default("grafana_version")
+CURRENT = packages.version()
 
 
 def installed(host):

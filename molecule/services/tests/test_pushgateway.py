@@ -6,7 +6,7 @@ import trustme
 
 from clients import Prometheus, Pushgateway, eventually
 from conftest import connect
-from lab import releases
+from lab import mirror
 
 testinfra_hosts = ["ansible://debian13"]
 
@@ -39,7 +39,7 @@ def test_what_was_pushed_just_before_a_restart_survives_it(host, gateway):
 
 
 def test_upgrade_and_rollback_keep_pushed_metrics_and_both_releases(host, gateway, changed_host):
-    newest, previous = releases.versions()["pushgateway"]
+    newest, previous = mirror.versions()["pushgateway"]
     assert version(gateway).startswith(newest)
     gateway.push("upgrade", answer=44)
     assert changed_host("debian13", "pushgateway", pushgateway_version=previous).status == 0
@@ -55,7 +55,7 @@ def test_upgrade_and_rollback_keep_pushed_metrics_and_both_releases(host, gatewa
 def test_a_wrong_checksum_stops_an_upgrade_and_leaves_the_running_service_alone(
     host, gateway, changed_host
 ):
-    other = releases.versions()["pushgateway"][1]
+    other = mirror.versions()["pushgateway"][1]
     host.check_output("rm -rf /opt/pushgateway-%s*", other)
     pid = host.service("pushgateway").systemd_properties["MainPID"]
     done = changed_host(

@@ -98,7 +98,3 @@ def main() -> int:
         print(f"{name:29}  {wall:6.0f} ms  {memory:4.0f} MB")
     print(f"{'aim for batch-job':29}  {AIMS['milliseconds']:6} ms  {AIMS['megabytes']:4} MB\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

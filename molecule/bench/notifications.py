@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 from statistics import median
 from typing import cast
@@ -12,9 +11,9 @@ from typing import cast
 import requests
 import yaml
 
+from bench.rollouts import rollout
 from clients import Webhook, eventually
 from lab import REPOSITORY, LabError, engine, nodes
-from lab.bench import rollout
 from lab.console import fail, step
 
 ROUNDS = 7
@@ -101,7 +100,3 @@ def main() -> int:
     print(f"sum of the intervals   {sum(waits.values()):6.2f} s")
     print("".join(f"  {name:20} {seconds:6.2f} s\n" for name, seconds in waits.items()))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

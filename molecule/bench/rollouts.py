@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
 from statistics import median
 
@@ -88,7 +87,3 @@ def main(rounds: int = 3) -> int:
         few, many = (median(each[count][index] for each in declared) for count in (FEW, MANY))
         print(f"{name:22} {few:6.1f} s {many:6.1f} s   {many / few:6.2f}  {AIMS['jobs']:4.1f}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lab import REPOSITORY
-
+ROLES = Path(__file__).parent
 BEGIN = "<!-- variables: `make docs` writes this table -->"
 END = "<!-- end of variables -->"
 # Entry points whose variables an operator sets; others are the playbooks' own.
@@ -34,7 +34,7 @@ def render(role: str, readme: str) -> str:
 
 def table(role: str) -> str:
     """Return a role's variables as a Markdown table."""
-    folder = REPOSITORY / "roles" / role
+    folder = ROLES / role
     specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text())
     lines = ["| variable | default | meaning |", "|---|---|---|"]
@@ -66,7 +66,7 @@ def default(value: Any) -> str:
 
 def main() -> int:
     """Write the table of every role."""
-    for readme in sorted(REPOSITORY.glob("roles/*/README.md")):
+    for readme in sorted(ROLES.glob("*/README.md")):
         readme.write_text(render(readme.parent.name, readme.read_text()))
     return 0
 

@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -491,7 +490,3 @@ def main(cases: Sequence[Case] = CASES) -> int:
         print(f"{rules[name] * 1000:6.0f} ms  {name}")
     print()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

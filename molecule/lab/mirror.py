@@ -1,0 +1,137 @@
+"""The release mirror: upstream's archives or, where they cannot be fetched, Debian's builds.
+
+The roles cannot tell the difference: they get another base URL and other versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import docker
+import requests
+
+import programs
+from lab import CACHE, LabError, role_default
+from lab.archives import archive_path
+from lab.console import step
+from lab.offline import debian
+
+MIRROR = CACHE / "releases"
+INDEX = CACHE / "releases.json"
+UPSTREAM = "https://github.com/prometheus"
+UPSTREAM_SOURCE = "upstream's releases"
+DEBIAN_SOURCE = "Debian's packages of the same programs"
+
+# The programs of each release.
+RELEASES = {
+    "prometheus": ("prometheus", "promtool"),
+    "alertmanager": ("alertmanager", "amtool"),
+    "pushgateway": ("pushgateway",),
+    "node_exporter": ("node_exporter",),
+}
+# A second, older version of Pushgateway, for upgrades and rollbacks.
+UPSTREAM_PREVIOUS = {"pushgateway": ("1.11.2",)}
+# Releases that tests need and no role installs.
+UPSTREAM_TOOLS = {"node_exporter": "1.9.1"}
+
+
+def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
+    """Return the mirrored versions of each release, newest first; fill the mirror if needed.
+
+    A mirror that lacks a release gets that one from where it has the others.
+    """
+    if not INDEX.exists():
+        shutil.rmtree(MIRROR, ignore_errors=True)
+        with step("Filling the release mirror"):
+            found = _fetch_upstream(RELEASES)
+            origin = UPSTREAM_SOURCE if found else DEBIAN_SOURCE
+            _write_index(origin, found or debian.repack(client, image, RELEASES, MIRROR))
+    missing = [name for name in RELEASES if name not in versions()]
+    if missing:
+        with step(f"Adding {', '.join(missing)} to the release mirror"):
+            found = _fetch_upstream(missing) if source() == UPSTREAM_SOURCE else None
+            added = found or debian.repack(client, image, missing, MIRROR)
+            _write_index(source(), versions() | added)
+    unpack_programs()
+    return versions()
+
+
+def _write_index(origin: str, found: Mapping[str, list[str]]) -> None:
+    """Write what is in the mirror, in one step for those who read it meanwhile."""
+    written = INDEX.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps({"source": origin, "versions": found}, indent=2))
+    written.replace(INDEX)
+
+
+def versions() -> dict[str, list[str]]:
+    """Return the mirrored versions of each release, newest first."""
+    found = json.loads(INDEX.read_text())["versions"]
+    return {name: list(each) for name, each in found.items()}
+
+
+def source() -> str:
+    """Return in words where the mirrored releases come from."""
+    return str(json.loads(INDEX.read_text())["source"])
+
+
+def unpack_programs() -> None:
+    """Put the newest version of each mirrored program where `programs.find` looks for it."""
+    programs.DIRECTORY.mkdir(parents=True, exist_ok=True)
+    for release, names in RELEASES.items():
+        missing = [name for name in names if not (programs.DIRECTORY / name).exists()]
+        if missing:
+            folder = MIRROR / release / "releases" / "download" / f"v{versions()[release][0]}"
+            (archive,) = folder.glob("*.tar.gz")
+            with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                packed.extractall(scratch, filter="data")
+                for name in missing:
+                    unpacked = Path(scratch, archive.name.removesuffix(".tar.gz"), name)
+                    unpacked.rename(programs.DIRECTORY / name)
+
+
+def _fetch_upstream(names: Collection[str]) -> dict[str, list[str]] | None:
+    """Fetch upstream's archives of these releases; None when they cannot be fetched."""
+    machine = os.uname().machine
+    architecture = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine)
+    if architecture is None:
+        raise LabError(f"there are no releases for {machine}")
+    wanted = {
+        name: [
+            UPSTREAM_TOOLS.get(name) or role_default(f"{name}_version"),
+            *UPSTREAM_PREVIOUS.get(name, ()),
+        ]
+        for name in names
+    }
+    for path in [
+        archive_path(name, version, architecture)
+        for name, versions in wanted.items()
+        for version in versions
+    ]:
+        sums = path.parent / "sha256sums.txt"
+        try:
+            for file in (sums, path):
+                _download(f"{UPSTREAM}/{file}", MIRROR / file)
+        except requests.RequestException:
+            for name in wanted:
+                shutil.rmtree(MIRROR / name, ignore_errors=True)
+            return None
+        digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
+        if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():
+            raise LabError(f"{UPSTREAM}/{path} has not the checksum that {sums} lists")
+    return wanted
+
+
+def _download(url: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with requests.get(url, stream=True, timeout=(5, 60)) as response:
+        response.raise_for_status()
+        with target.open("wb") as file:
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
