@@ -59,6 +59,7 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"command": ["./backup.sh"]}, "./backup.sh is no absolute path"),
         ({"environment": {"FOO BAR": 1}}, "'FOO BAR' is not the name of a variable"),
         ({"unit_options": {"Type": "exec"}}, "Type is the role's own"),
+        ({"environment": ["A=1"]}, "'environment' is of type list and we were unable to convert"),
         ({"enabled": "perhaps"}, "perhaps"),
         ({"min_size_bytes": "big"}, "big"),
         ({"severity": "urgent"}, "severity is one of info, warning, critical"),

@@ -1,7 +1,9 @@
 """A job's keys, defaults and words: one place each, and what cannot read it says the same."""
 
 import ast
+import json
 import re
+import subprocess
 
 import pytest
 import units
@@ -43,6 +45,26 @@ def test_a_key_of_the_specs_alone_reaches_the_reporter_which_refuses_it(
         (tmp_path / name).write_text(content)
     with pytest.raises(config.ConfigError, match="there is no tolerate"):
         config.declared_jobs(tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["batch_job_jobs", "batch_job_external"])
+def test_a_misspelt_key_is_named_although_others_variables_read_the_job(variable):
+    extra = json.dumps({variable: [{"name": "nightly", "max_agee": "1h"}]})
+    done = subprocess.run(
+        [
+            "ansible-playbook",
+            "-i",
+            "inventories/local",
+            "-e",
+            extra,
+            "playbooks/check_inventory.yml",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "there is no max_agee; did you mean max_age?" in done.stdout + done.stderr
 
 
 def test_every_key_of_a_job_is_read_by_the_reporter_or_named_as_not_for_it():

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 
 # The reporter's own rules for values.
@@ -62,7 +63,7 @@ def declared_jobs(
                 "min_size_bytes": None if minimum is None else int(minimum),
             }
             enabled = boolean(job.get("enabled", True))
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             name = job.get("name", "(without a name)")
             raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from error
         if (result["name"], result["instance"]) in names:
@@ -104,11 +105,13 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
     for key in ("on_calendar", "timezone"):
         if not isinstance(job.get(key, ""), str):
             raise ValueError(f"{key} is a text: put quotes around it")
-    _check_command(job)
     if job.get("timezone") and not job.get("on_calendar"):
         raise ValueError("a timezone needs on_calendar")
     if not isinstance(job.get("owner", ""), str):
         raise ValueError(f"owner is a word, not {job['owner']!r}")
+    for error in ArgumentSpecValidator(options).validate(job).error_messages:
+        raise ValueError(error)
+    _check_command(job)
     for key in options.keys() & READERS.keys():
         if job.get(key) is not None:
             read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
