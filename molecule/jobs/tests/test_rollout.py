@@ -109,7 +109,7 @@ def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
         ({"on_calendar": "2001-01-01"}, "never elapses again: 2001-01-01"),
         ({"max_runtime": "2 hours"}, "max_runtime: '2 hours' is not a duration"),
         ({"name": "a/b"}, "'a/b' is not a name"),
-        ({"comand": ["true"]}, "batch_job_jobs.comand. Supported parameters"),
+        ({"comand": ["true"]}, "there is no comand; did you mean command?"),
         ({"severity": "urgent"}, "severity"),
         ({"user": "nobody-of-that-name"}, "there is no user 'nobody-of-that-name' here"),
         ({"unit_options": {"MemmoryMax": "2G"}}, "Unknown key 'MemmoryMax' in section [Service]"),
