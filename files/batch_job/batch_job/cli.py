@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run a command and report it; the exit status is the command's."""
     own_metrics = Path(os.environ.get(METRICS_FILE) or _private_file())
-    lock = _lock(arguments) if arguments.lock else None
-    if lock is BUSY:
+    if arguments.lock and not _lock(arguments):
         log_error(f"{arguments.job}: it is still running, this run is left out")
         return LATER
     start_report = _StartReport(arguments)
@@ -343,11 +342,8 @@ def _private_file() -> str:
     return f"{directory}/metrics.prom"
 
 
-BUSY = -1
-
-
-def _lock(arguments: argparse.Namespace) -> int | None:
-    """Take the job's lock for as long as this process lives; BUSY when another one has it.
+def _lock(arguments: argparse.Namespace) -> bool:
+    """Lock the job until this process ends; return False when another process has locked it.
 
     When the lock cannot be created, log that and run the job without it.
     """
@@ -360,9 +356,8 @@ def _lock(arguments: argparse.Namespace) -> int | None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return BUSY
-        return handle
-    return None
+            return False
+    return True
 
 
 @contextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from batch_job import files
 from batch_job.config import Job
 from batch_job.outcome import SUCCESS, Outcome
 from batch_job.values import spoken
@@ -142,21 +141,13 @@ def parse(text: str) -> list[Metric]:
 
 
 def read_own(path: Path) -> OwnMetrics:
-    """Return the metrics that a job wrote; none when it wrote no file.
-
-    The reporter may be root and the job not, so only a plain file that is no link is read.
-    """
+    """Return the metrics that a job wrote; none when it wrote no file."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = files.read(path, MAX_OWN_BYTES + 1)
     except FileNotFoundError:
         return OwnMetrics([], [])
     except OSError as error:
-        return OwnMetrics([], [f"{path}: {error.strerror}"])
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        return OwnMetrics([], [f"{path}: not a plain file"])
-    with open(handle, "rb") as file:
-        content = file.read(MAX_OWN_BYTES + 1)
+        return OwnMetrics([], [str(error.strerror)])
     if len(content) > MAX_OWN_BYTES:
         return OwnMetrics([], [f"{path}: larger than {MAX_OWN_BYTES} bytes"])
     own = check_own(content.decode("utf-8", "replace"))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
-from batch_job import metrics
+from batch_job import files, metrics
 from batch_job.gateway import Group
 
 # All kept reports together; about ten thousand of them.
@@ -92,7 +92,7 @@ class Spool:
             }
         ).encode()
         dropped = self._make_room(len(content), path)
-        write(path, content)
+        files.write(path, content)
         return dropped
 
     def find(self, url: str, group: Group) -> Kept | None:
@@ -145,26 +145,6 @@ def combine(earlier: Report, later: Report) -> Report:
     return later._replace(
         families=metrics.merge(earlier.families, later.families), replace=earlier.replace
     )
-
-
-def write(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file for its owner alone, atomically. Raises OSError.
-
-    A durable file survives a crash of the host.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
-        with open(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _load(path: Path) -> Kept | None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from batch_job.spool import write
+from batch_job import files
 
 SYSTEM_DIRECTORY = Path("/var/lib/batch-job")
 
@@ -40,7 +40,7 @@ class State:
         before = self.read(job)
         memory = {**before, **values}
         if memory != before:
-            write(self._directory / f"{job}.json", json.dumps(memory).encode(), durable=False)
+            files.write(self._directory / f"{job}.json", json.dumps(memory).encode(), durable=False)
 
     def jobs(self) -> list[str]:
         """Return the names of all jobs that have a memory."""

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import re
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
-from batch_job import metrics
+from batch_job import files, metrics
 from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
 
 # node_exporter reads the files of this suffix.
@@ -223,28 +222,11 @@ def _files(directory: int, prefix: str = "", follow: bool = False) -> Iterator[t
 
 
 def _read(directory: int, name: str, follow: bool = False) -> str:
-    """Return the text of a plain file, empty when there is none. Raises OSError for any other.
-
-    The reporter may be root and the directory another user's: a link can lead to a device with side
-    effects, or to a file of the kernel, which has no size and may block.
-    """
-    link = 0 if follow else os.O_NOFOLLOW
+    """Return the text of a plain file, empty when there is none. Raises OSError for any other."""
     try:
-        handle = os.open(name, os.O_PATH | os.O_CLOEXEC | link, dir_fd=directory)
+        return files.read(name, MAX_FILE_BYTES, directory, follow).decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file")
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        opened = os.open(f"/proc/self/fd/{handle}", flags)
-        with open(opened, encoding="utf-8", errors="replace") as file:
-            return file.read(min(status.st_size, MAX_FILE_BYTES))
-    except OSError as error:
-        raise OSError(error.errno, f"{name}: {error.strerror}") from error
-    finally:
-        os.close(handle)
 
 
 def _write(directory: int, name: str, new: int, text: str) -> None:

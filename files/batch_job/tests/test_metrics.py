@@ -196,7 +196,7 @@ def link(path):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (link, "symbolic links"),
+        (link, "not a plain file"),
         (os.mkfifo, "not a plain file"),
         (os.mkdir, "not a plain file"),
         (lambda path: path.write_bytes(b"#" * (metrics.MAX_OWN_BYTES + 1)), "larger than 1048576"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batch_job import metrics, spool
+from batch_job import files, metrics, spool
 from batch_job.gateway import Group
 from batch_job.spool import Report, Spool, combine
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_kept_is_an_error():
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="Is a directory"):
-        spool.write(tmp_path / "taken", b"x")
+        files.write(tmp_path / "taken", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 

@@ -147,13 +147,15 @@ def test_a_full_disk_leaves_what_was_there(to, exporter, monkeypatch):
 
 
 def test_a_jobs_own_metrics_arrive_whatever_their_labels_hold(host, exporter):
-    line = r'x{a="back\\slash \"quoted\" {},=",b="new\nline",c="Grün"} 7'
+    line = r'x{a="back\\slash \"quoted\" {},=",b="new\nline",c="Grün",d="RETURN"} 7'
+    line = line.replace("RETURN", "\r")
     host.run("sh", "-c", f"cat > $BATCH_JOB_METRICS <<'END'\n{line}\nEND\n")
     [found] = [sample for sample in exporter.samples("nightly") if sample.name == "x"]
     assert found.labels == {
         "a": 'back\\slash "quoted" {},=',
         "b": "new\nline",
         "c": "Grün",
+        "d": "\r",
         "job": "nightly",
         "instance": INSTANCE,
     }
@@ -367,6 +369,13 @@ def test_two_jobs_may_have_the_same_metric_with_other_help_texts(to, exporter):
     push(to, "# HELP x one\n# TYPE x gauge\nx 1\n")
     push(to, "# HELP x another\n# TYPE x gauge\nx 2\n", Group("other", INSTANCE))
     assert [exporter.values(job)["x"] for job in ("nightly", "other")] == [1, 2]
+
+
+def test_a_metric_has_the_same_type_in_all_jobs(to, exporter):
+    push(to, "# TYPE x gauge\nx 1\n")
+    with pytest.raises(RejectedError, match=r"a x of another type .* in batch_job_nightly@node1"):
+        push(to, "# TYPE x untyped\nx 1\n", Group("other", INSTANCE))
+    assert not exporter.samples("other")
 
 
 HISTOGRAM = '# TYPE x histogram\nx_bucket{le="+Inf"} 1\nx_sum 1\nx_count 1\n'
