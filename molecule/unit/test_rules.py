@@ -85,6 +85,21 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
         assert alert["annotations"]["runbook_url"].endswith("}}/{{ end }}" + name + ".md")
 
 
+def test_the_table_of_recording_rules_names_each_with_its_sources_and_its_memory():
+    path = REPOSITORY / "files/rules/batch_jobs.rules.yml"
+    rows = re.findall(r"^# \| (:\S+) +\| (.+?) +\| (.+?) +\|$", path.read_text(), re.MULTILINE)
+    rules = [rule for group in load(path)["groups"] for rule in group["rules"] if "record" in rule]
+    assert [f"batch_job{name}" for name, _, _ in rows] == [rule["record"] for rule in rules]
+    for (name, sources, memory), rule in zip(rows, rules, strict=True):
+        used = set(re.findall(r"[\w:]+", rule["expr"]))
+        named = re.findall(r"\w*[:_]\w+", f"{sources} {memory}")
+        assert {re.sub("^[:_]", r"batch_job\g<0>", metric) for metric in named} <= used, name
+        if memory == "-":
+            assert rule["record"] not in used, name
+        else:
+            assert used & {rule["record"], "batch_job:remembered"}, name
+
+
 def test_mutants_are_made_of_operators_not_of_what_looks_like_one():
     expression = """# a > b or c
 rate(a{b!="or"}[5m]) > bool 0 and on (c, d) max(e) or f"""
