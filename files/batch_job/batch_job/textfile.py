@@ -39,15 +39,14 @@ SAMPLE = re.compile(r"^[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
-    pushed = [family for family in families if family.samples]
-    labelled = [_labelled(family, group) for family in [*pushed, _push_time()]]
-    own = {family.name for family in pushed if not family.name.startswith(metrics.PREFIX)}
+    labelled = [_labelled(family, group) for family in families]
+    own = [family for family in labelled if not family.name.startswith(metrics.PREFIX)]
+    labelled.append(_labelled(_push_time(), group))
     name = _file_name(group)
     with _opened(gateway) as directory, _locked(directory, name) as new:
         before = _read(directory, name)
         if own:
-            text = metrics.render(family for family in labelled if family.name in own)
-            _check_own(gateway, directory, name, text)
+            _check_own(gateway, directory, name, metrics.render(own))
         if not replace:
             labelled = metrics.merge(_parse(before), labelled)
         _write(directory, name, new, metrics.render(labelled))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batch_job import files, metrics, spool
+from batch_job import metrics, spool
 from batch_job.gateway import Group
 from batch_job.spool import Report, Spool, combine
 
@@ -159,13 +159,6 @@ def test_a_damaged_report_is_replaced_by_the_next_one(waiting, tmp_path):
 def test_what_cannot_be_kept_is_an_error():
     with pytest.raises(OSError, match="Not a directory"):
         Spool(spool.Path("/dev/null/x")).keep(URL, report("x 1\n"))
-
-
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="Is a directory"):
-        files.write(tmp_path / "taken", b"x")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_one_sends_at_a_time(waiting, monkeypatch):

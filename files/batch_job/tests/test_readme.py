@@ -1,0 +1,147 @@
+"""The README is the metric contract: its tables against what the code does."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from batch_job import (
+    arguments,
+    cli,
+    config,
+    metrics,
+    outcome,
+    runner,
+    schedule,
+    spool,
+    state,
+    values,
+)
+from batch_job.config import Job
+from batch_job.gateway import Gateway
+from batch_job.host import Host
+from batch_job.outcome import RESULTS, SUCCESS, Outcome
+from batch_job.registration import register
+from batch_job.reporter import Reporter
+from batch_job.schedule import Schedule
+from batch_job.spool import Spool
+from batch_job.state import State
+
+PACKAGE = Path(__file__).parents[1]
+README = (PACKAGE / "README.md").read_text()
+DUE = Job("nightly", schedule=Schedule(max_age=60))
+NEVER_DUE = Job("nightly")
+REPORTS = ("start", "success", "failure", "register")
+
+
+def rows(*head):
+    """Return the rows of the table with a head, without backquotes."""
+    line = re.escape(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
+    [body] = re.findall(rf"^{line}((?:\|.*\n)+)", README, re.MULTILINE)
+    rows = [line.strip("|").split("|") for line in body.replace("`", "").splitlines()]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+
+
+def ended(result, counted):
+    costs = (1.5, 4096) if counted else (None, None)
+    return Outcome(100, 130, 30, result, int(result != SUCCESS), *costs)
+
+
+@pytest.fixture
+def pushes(tmp_path):
+    """Return a function from a report to the families and the method of its push."""
+    seen = []
+
+    def push(gateway, group, families, replace):
+        seen.append(({family.name: family for family in families}, "PUT" if replace else "POST"))
+
+    def pushes(report, job=DUE, counted=True):
+        transport = SimpleNamespace(push=push, groups=lambda _gateway: {})
+        host = Host(
+            "node1",
+            [Gateway("http://one")],
+            Spool(tmp_path / "spool"),
+            State(tmp_path),
+            transport=lambda _gateway: transport,
+        )
+        seen.clear()
+        reporter = Reporter(host, job)
+        if report == "register":
+            register(host, [job], declared=False, dry_run=False)
+        elif report == "start":
+            reporter.started({"started": 100})
+            reporter.finish()
+        else:
+            reporter.ended(ended(SUCCESS if report == "success" else "signal", counted), None)
+        [(families, method)] = seen
+        return families, method
+
+    return pushes
+
+
+def test_the_table_has_the_metrics_that_each_report_pushes(pushes):
+    pushed = {}
+    for report in REPORTS:
+        full = pushes(report)[0]
+        always = set(full) & set(pushes(report, NEVER_DUE)[0]) & set(pushes(report, DUE, False)[0])
+        due = set(full) - set(pushes(report, NEVER_DUE)[0])
+        for name, family in full.items():
+            labels = ", ".join(family.samples[0].labels)
+            row = pushed.setdefault(name, [labels, family.documentation, *[""] * len(REPORTS)])
+            condition = "yes" if name in always else "if due" if name in due else "if counted"
+            row[2 + REPORTS.index(report)] = condition
+            assert family.type == "gauge"
+    assert rows("metric", "labels", "meaning", *REPORTS) == pushed
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_the_table_has_the_method_of_each_report(pushes, report):
+    assert rows("report", "when", "method", "effect on the group")[report][1] == pushes(report)[1]
+
+
+def test_every_metric_that_the_code_describes_is_in_the_table():
+    names = {metrics.PREFIX + name for name in metrics.HELP}
+    assert set(rows("metric", "labels", "meaning", *REPORTS)) == names
+
+
+def test_the_table_has_every_result():
+    assert tuple(rows("`result`", "the run")) == RESULTS
+
+
+def test_the_table_has_the_metrics_of_jobs_that_rules_read():
+    described = {name: [text] for name, text in metrics.WELL_KNOWN.items()}
+    assert rows("metric", "meaning") == described
+
+
+def test_the_tables_have_every_exit_status():
+    own = {
+        arguments.USAGE,
+        cli.LATER,
+        outcome.TIMED_OUT,
+        runner.NOT_EXECUTABLE,
+        runner.NOT_FOUND,
+    }
+    assert set(rows("status", "of `run`")) == set(map(str, own))
+    others = {
+        values.MisuseError.status,
+        cli.BAD_DATA,
+        cli.SOFTWARE,
+        cli.LATER,
+        cli.NO_PERMISSION,
+        config.ConfigError.status,
+    }
+    assert set(rows("status", "of the other verbs")) == set(map(str, others))
+
+
+def test_the_table_has_every_module():
+    modules = {path.stem for path in (PACKAGE / "batch_job").glob("*.py")} - {"__init__"}
+    assert set(rows("module", "what it does")) == modules
+
+
+def test_grace_spool_and_limits_are_those_of_the_code():
+    assert schedule.DEFAULT_GRACE == "30min"
+    assert "default **grace is 30 minutes**" in README
+    assert f"`{state.SYSTEM_DIRECTORY}/spool` | the spool: " in README
+    assert f"at most {spool.MAX_SPOOL_BYTES >> 20} MiB" in README
+    assert f"up to {metrics.MAX_OWN_BYTES >> 20} MiB" in README
