@@ -6,13 +6,23 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import testinfra
 
-from clients import Grafana, Prometheus, Pushgateway, Service, Webhook
+from clients import (
+    Alertmanager,
+    Grafana,
+    Prometheus,
+    Pushgateway,
+    Service,
+    Webhook,
+    eventually,
+)
 from lab import REPOSITORY, nodes
 
 AnyService = TypeVar("AnyService", bound=Service)
@@ -54,13 +64,23 @@ class Rollout:
         return [task["task"]["name"] for play in self.report["plays"] for task in play["tasks"]]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let `pytest molecule/SCENARIO/tests` find the scenario's inventory."""
+    scenario = next(
+        path
+        for path in Path(config.args[0].split("::")[0]).resolve().parents
+        if (path / "molecule.yml").exists()
+    )
+    config.option.ansible_inventory = str(scenario / "inventory")
+
+
 @pytest.fixture(scope="session")
 def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a function that runs a playbook on the scenario's inventory and returns a Rollout.
 
     With `wait=False` it returns the process that rolls out, instead.
     """
-    own = Path(str(request.config.invocation_params.dir), "inventory")
+    own = Path(request.config.getoption("ansible_inventory"))
 
     def run(
         *arguments: str,
@@ -98,21 +118,6 @@ def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         return Rollout(done.returncode, json.loads(output[start:]))
 
     return run
-
-
-@pytest.fixture
-def changed_host(rollout: Callable[..., Rollout]) -> Iterator[Callable[..., Rollout]]:
-    """Return `rollout` for a host and tags with other variables; what it did is put back."""
-    touched: list[tuple[str, str]] = []
-
-    def run(host: str, tags: str, *arguments: str, **variables: Any) -> Rollout:
-        touched.append((host, tags))
-        return rollout("--limit", host, "--tags", tags, *arguments, variables=variables)
-
-    yield run
-    for host, tags in dict.fromkeys(touched):
-        restored = rollout("--limit", host, "--tags", tags)
-        assert restored.status == 0, restored.message
 
 
 def connect(service: type[AnyService], node: str) -> AnyService:
@@ -159,6 +164,109 @@ class Job:
         return known["batch_job_last_result"]["labels"]["result"], int(float(code))
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a rolled-out host, services and state included, for a test to change."""
+
+    # In the inventory, and of the lab.
+    name: str
+    node: str
+    host: Any
+    rollout: Callable[..., Any]
+
+    @property
+    def container(self) -> str:
+        """The name of its container, by which Ansible reaches it."""
+        return nodes.container_name(LAB, self.node)
+
+    def roll_out(self, tags: str, *arguments: str, wait: bool = True, **variables: Any) -> Any:
+        """Roll out to the copy alone, as `rollout` does, with other variables."""
+        variables["ansible_host"] = self.container
+        limits = ("--limit", self.name, "--tags", tags)
+        return self.rollout(*limits, *arguments, variables=variables, wait=wait)
+
+    @property
+    def pushgateway(self) -> Pushgateway:
+        """Its Pushgateway."""
+        return connect(Pushgateway, self.node)
+
+    @property
+    def prometheus(self) -> Prometheus:
+        """Its Prometheus."""
+        return connect(Prometheus, self.node)
+
+    @property
+    def alertmanager(self) -> Alertmanager:
+        """Its Alertmanager."""
+        return connect(Alertmanager, self.node)
+
+    @property
+    def grafana(self) -> Grafana:
+        """Its Grafana."""
+        return connect(Grafana, self.node)
+
+
+@pytest.fixture
+def refused(rollout: Callable[..., Rollout]) -> Callable[..., str]:
+    """Return a function that rolls bad variables out to a host and returns why that failed.
+
+    It checks that nothing changed.
+    """
+
+    def refused(node: str, tags: str, *arguments: str, **variables: Any) -> str:
+        done = rollout("--limit", node, "--tags", tags, *arguments, variables=variables)
+        assert (done.status != 0, done.changed(node)) == (True, 0)
+        return done.message
+
+    return refused
+
+
+# Succeeds once each service of a host that is to run answers.
+READY = """
+answers() { ! systemctl --quiet is-enabled $1 || curl --silent --fail --output /dev/null $2; }
+answers pushgateway localhost:9091/-/ready && answers prometheus localhost:9090/-/ready &&
+answers alertmanager localhost:9093/-/ready && answers grafana-server localhost:3000/api/health
+"""
+
+
+@pytest.fixture(scope="session")
+def frozen() -> Iterator[Callable[[str], str]]:
+    """Return a function from a node to an image of it, made when it is first asked for."""
+    images: dict[str, str] = {}
+
+    def frozen(node: str) -> str:
+        if node not in images:
+            images[node] = nodes.freeze(LAB, node)
+        return images[node]
+
+    yield frozen
+    for image in images.values():
+        nodes.remove_frozen(image)
+
+
+@pytest.fixture(scope="session")
+def copied(
+    frozen: Callable[[str], str], rollout: Callable[..., Any]
+) -> Callable[[str], AbstractContextManager[Copy]]:
+    """Return a context manager that boots a copy of a node and throws it away."""
+
+    @contextmanager
+    def copied(node: str) -> Iterator[Copy]:
+        with nodes.copy(LAB, node, frozen(node)) as name:
+            host = testinfra.get_host(f"docker://{nodes.container_name(LAB, name)}")
+            eventually(lambda: host.run(READY).rc == 0, timeout_seconds=60)
+            yield Copy(node, name, host, rollout)
+
+    return copied
+
+
+@pytest.fixture
+def copy(host: Any, copied: Callable[[str], AbstractContextManager[Copy]]) -> Iterator[Copy]:
+    """Boot a copy of the host for a test that changes it."""
+    with copied(host.backend.get_hostname()) as copy:
+        yield copy
+
+
 def put(host: Any, source: Path, target: str) -> None:
     """Copy a text file to a host."""
     host.check_output(f"cat > {target} <<'END OF FILE'\n{source.read_text()}END OF FILE")
@@ -198,7 +306,8 @@ def webhook() -> Webhook:
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Attach the journals of the services to a failed test of a host."""
     report = yield
-    host = getattr(item, "funcargs", {}).get("host")
+    values = getattr(item, "funcargs", {})
+    host = values["copy"].host if "copy" in values else values.get("host")
     if report.failed and host is not None:
         units = ("pushgateway", "prometheus", "alertmanager", "grafana-server", "'batch-job-*'")
         command = "journalctl --no-pager --lines=30 -u " + " -u ".join(units)

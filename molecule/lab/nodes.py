@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +28,15 @@ MIRROR_URL = f"http://mirror:{MIRROR_PORT}"
 
 @dataclass(frozen=True)
 class Node:
-    """A host of a lab. `ports` maps its ports to this machine's; None picks a free one."""
+    """A host of a lab. `ports` maps its ports to this machine's; None picks a free one.
+
+    A copy of a node keeps the hostname of the original.
+    """
 
     name: str
     suite: str = NEWEST
     ports: Mapping[int, int | None] = field(default_factory=dict)
+    hostname: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,17 @@ def container_name(lab_name: str, node: str) -> str:
     return f"{LABEL}-{lab_name}-{node}"
 
 
-def up(lab: Lab) -> None:
-    """Start what of the lab does not run yet and write its inventory. Safe to repeat."""
+def up(lab: Lab, only: Collection[str] = ()) -> None:
+    """Start what of the lab does not run yet and write its inventory. Safe to repeat.
+
+    Starts all nodes, or only those with the given names.
+    """
+    started = [node for node in lab.nodes if not only or node.name in only]
     CACHE.mkdir(parents=True, exist_ok=True)
     client = engine.connect()
     tags = {
         suite: images.ensure(client, suite)
-        for suite in dict.fromkeys([NEWEST, *(node.suite for node in lab.nodes)])
+        for suite in dict.fromkeys([NEWEST, *(node.suite for node in started)])
     }
     versions = mirror.ensure(client, tags[NEWEST])
     if lab.has_grafana:
@@ -97,9 +108,9 @@ def up(lab: Lab) -> None:
         ports = {Webhook.port: lab.webhook_port}
         here = REPOSITORY / "compose" / "webhook"
         _ensure_helper(client, lab.name, "webhook", tags[NEWEST], receive, here, ports)
-        for node in lab.nodes:
+        for node in started:
             _ensure_node(client, lab.name, node, tags[node.suite])
-        for node in lab.nodes:
+        for node in started:
             eventually(lambda name=node.name: _has_booted(client, lab.name, name), 60)  # type: ignore[misc]
     inventory_file(lab.name).write_text(json.dumps(inventory(lab, versions, repository), indent=2))
 
@@ -117,6 +128,8 @@ def down(lab: Lab) -> None:
             network.remove()
         for volume in client.volumes.list(filters=_mine(lab.name)):
             volume.remove()
+        for frozen in client.images.list(filters=_mine(lab.name)):
+            client.images.remove(str(frozen.id), force=True)
         inventory_file(lab.name).unlink(missing_ok=True)
     engine.stop_if_unused(client)
 
@@ -126,6 +139,40 @@ def restart(lab_name: str, node: str) -> None:
     client = engine.connect()
     client.containers.get(container_name(lab_name, node)).restart(timeout=30)
     eventually(lambda: _has_booted(client, lab_name, node), 60)
+
+
+def freeze(lab_name: str, node: str) -> str:
+    """Return the ID of a new image of a node as it is now, without what is in /run."""
+    container = engine.connect().containers.get(container_name(lab_name, node))
+    return str(container.commit(changes=f'LABEL {LABEL}="{lab_name}"').id)
+
+
+def remove_frozen(image_id: str) -> None:
+    """Remove an image that `freeze` made, and containers that a killed test left of it."""
+    client = engine.connect()
+    for container in client.containers.list(all=True, filters={"ancestor": image_id}):
+        container.remove(force=True, v=True)
+    client.images.remove(image_id, force=True)
+
+
+@contextmanager
+def copy(lab_name: str, node: str, image_id: str) -> Iterator[str]:
+    """Boot a copy of a node from a frozen image, yield the name of the copy, and remove it.
+
+    The copy has the hostname of the original; other nodes go on to reach the original by it.
+    """
+    client = engine.connect()
+    number = next(_copies)
+    copied = Node(f"{node}-copy{number}-{os.getpid()}", ports=ANY_PORTS, hostname=node)
+    _ensure_node(client, lab_name, copied, image_id)
+    try:
+        eventually(lambda: _has_booted(client, lab_name, copied.name), 60)
+        yield copied.name
+    finally:
+        client.containers.get(container_name(lab_name, copied.name)).remove(force=True, v=True)
+
+
+_copies = itertools.count(1)
 
 
 def forget() -> None:
@@ -263,7 +310,7 @@ def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_t
 def _run(client: docker.DockerClient, lab_name: str, node: Node, **options: Any) -> None:
     options |= {
         "name": container_name(lab_name, node.name),
-        "hostname": node.name,
+        "hostname": node.hostname or node.name,
         "detach": True,
         "labels": {LABEL: lab_name},
         "network": _network(lab_name),

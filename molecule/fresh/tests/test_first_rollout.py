@@ -49,39 +49,39 @@ def test_a_bad_job_declaration_is_refused_before_the_first_change(rollout):
     assert done.changed("fresh") == 0
 
 
-def test_a_wrong_checksum_stops_the_rollout(host, rollout, cleaned):
-    done = rollout(
-        "--tags", "pushgateway", variables={"pushgateway_checksum": "sha256:" + "0" * 64}
-    )
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"pushgateway_checksum": "sha256:" + "0" * 64},
+            "has the wrong checksum, nothing was installed",
+        ),
+        (
+            {"pushgateway_version": "9.9.9"},
+            "cannot read http://mirror:8000/pushgateway/releases/download/v9.9.9/",
+        ),
+    ],
+    ids=["wrong checksum", "no such version"],
+)
+def test_a_release_that_cannot_be_verified_stops_the_rollout(copy, variables, message):
+    done = copy.roll_out("pushgateway", **variables)
     assert done.status != 0
-    assert "has the wrong checksum, nothing was installed" in done.message
-    assert host.check_output("ls -A /opt") == ""
+    assert message in done.message
+    assert copy.host.check_output("ls -A /opt") == ""
 
 
-def test_a_version_that_the_mirror_lacks_stops_the_rollout(host, rollout, cleaned):
-    done = rollout("--tags", "pushgateway", variables={"pushgateway_version": "9.9.9"})
-    assert done.status != 0
-    assert "cannot read http://mirror:8000/pushgateway/releases/download/v9.9.9/" in done.message
-    assert host.check_output("ls -A /opt") == ""
-
-
-def test_a_directory_on_the_host_serves_as_mirror_and_a_pinned_digest_as_checksum(
-    host, rollout, cleaned
-):
+def test_a_directory_on_the_host_serves_as_mirror_and_a_pinned_digest_as_checksum(copy):
     version = mirror.versions()["pushgateway"][0]
     folder = f"pushgateway/releases/download/v{version}"
     name = next((mirror.MIRROR / folder).glob("*.tar.gz")).name
     archive = f"{folder}/{name}"
     sums = (mirror.MIRROR / folder / "sha256sums.txt").read_text()
-    host.check_output("mkdir -p /srv/releases/%s", folder)
-    host.check_output("curl -sSf -o /srv/releases/%s http://mirror:8000/%s", archive, archive)
-    done = rollout(
-        "--tags",
+    copy.host.check_output("mkdir -p /srv/releases/%s", folder)
+    copy.host.check_output("curl -sSf -o /srv/releases/%s http://mirror:8000/%s", archive, archive)
+    done = copy.roll_out(
         "pushgateway",
-        variables={
-            "daemon_release_url": "file:///srv/releases",
-            "pushgateway_checksum": f"sha256:{sums.split()[0]}",
-        },
+        daemon_release_url="file:///srv/releases",
+        pushgateway_checksum=f"sha256:{sums.split()[0]}",
     )
     assert done.status == 0, done.message
-    assert eventually(lambda: host.run("curl -sf localhost:9091/-/ready").rc == 0)
+    assert eventually(lambda: copy.host.run("curl -sf localhost:9091/-/ready").rc == 0)

@@ -28,11 +28,16 @@ def targets(host):
 ALL_UP = dict.fromkeys(("pushgateway", "alertmanager", "prometheus", "declared_jobs"), "up")
 
 
-def test_the_local_inventory_makes_a_site_that_only_its_host_can_reach(host, rollout, cleaned):
-    done = rollout(inventory=INVENTORIES / "local", variables=NODE)
+def on(copy):
+    """Return the variables of the lab for a copy."""
+    return {**NODE, "ansible_host": copy.container}
+
+
+def test_the_local_inventory_makes_a_site_that_only_its_host_can_reach(copy, rollout):
+    done = rollout(inventory=INVENTORIES / "local", variables=on(copy))
     assert done.status == 0, done.message
-    assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
-    listening = host.check_output("ss --listening --tcp --numeric --no-header").splitlines()
+    assert eventually(lambda: targets(copy.host) == ALL_UP, timeout_seconds=60)
+    listening = copy.host.check_output("ss --listening --tcp --numeric --no-header").splitlines()
     addresses = {line.split()[3].rpartition(":")[0] for line in listening if ":90" in line}
     assert addresses == {"127.0.0.1"}
 
@@ -92,27 +97,27 @@ def receivers(host):
 
 
 def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
-    host, rollout, cleaned, vault
+    copy, rollout, vault
 ):
     # One node cannot be two hosts with jobs.
     limit = "--limit=!database.example.org"
-    site = {"inventory": INVENTORIES / "production", "variables": {**NODE, **QUICK, **vault}}
+    site = {"inventory": INVENTORIES / "production", "variables": {**on(copy), **QUICK, **vault}}
     done = rollout("--diff", limit, **site)
     assert done.status == 0, done.message
     assert "correct horse" not in done.diff
     assert "battery staple" not in done.diff
-    assert eventually(lambda: targets(host) == ALL_UP, timeout_seconds=60)
-    assert host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
+    assert eventually(lambda: targets(copy.host) == ALL_UP, timeout_seconds=60)
+    assert copy.host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
 
-    assert host.run("curl --silent --fail localhost:3000/api/health").rc == 0
-    assert host.run("curl --silent --fail localhost:3000/api/org").rc == 22
+    assert copy.host.run("curl --silent --fail localhost:3000/api/health").rc == 0
+    assert copy.host.run("curl --silent --fail localhost:3000/api/org").rc == 22
 
     # Through TLS and past the passwords: the report on the state, a canary, each alert's route.
-    assert host.run("systemctl start pushgateway-state.service").rc == 0
+    assert copy.host.run("systemctl start pushgateway-state.service").rc == 0
     site["variables"] |= {"verify_senders": ["files.example.org"]}
     canary = rollout(playbook="verify.yml", **site)
     assert canary.status == 0, canary.message
-    assert receivers(host) == RECEIVERS
+    assert receivers(copy.host) == RECEIVERS
 
 
 def test_the_production_inventory_names_all_secrets_that_nobody_filled_in(rollout):

@@ -10,29 +10,26 @@ DATASOURCE = "/etc/grafana/provisioning/datasources/batch_jobs.yaml"
 
 
 @pytest.fixture
-def existing(host):
-    """Make the host's Grafana somebody else's, without a trace of the role's configuration."""
-    host.check_output("echo '; theirs' >> /etc/grafana/grafana.ini")
-    host.check_output(f"rm -r {UNIT} {DATASOURCE} && systemctl daemon-reload")
-    host.check_output("systemctl restart grafana-server")
+def existing(copy):
+    """Make a host's Grafana somebody else's, without a trace of the role's configuration."""
+    copy.host.check_output("echo '; theirs' >> /etc/grafana/grafana.ini")
+    copy.host.check_output(f"rm -r {UNIT} {DATASOURCE} && systemctl daemon-reload")
+    copy.host.check_output("systemctl restart grafana-server")
+    return copy
 
 
-def test_its_configuration_unit_and_password_are_left_alone(
-    host, grafana, password, existing, changed_host
-):
+def test_its_configuration_unit_and_password_are_left_alone(existing, password):
+    host = existing.host
     pid = host.service("grafana-server").systemd_properties["MainPID"]
-    done = changed_host(
-        "boards12", "grafana", grafana_mode="provisioned", grafana_admin_password=""
-    )
+    provisioned = {"grafana_mode": "provisioned", "grafana_admin_password": ""}
+    done = existing.roll_out("grafana", **provisioned)
     assert done.status == 0, done.message
     assert host.file("/etc/grafana/grafana.ini").contains("^; theirs")
     assert not host.file(UNIT).exists
-    assert grafana.status("/api/org", password) == 200
+    assert existing.grafana.status("/api/org", password) == 200
 
     (source,) = yaml.safe_load(host.file(DATASOURCE).content_string)["datasources"]
     assert (source["name"], source["isDefault"]) == ("Prometheus of batch jobs", False)
     assert host.service("grafana-server").systemd_properties["MainPID"] != pid
-    again = changed_host(
-        "boards12", "grafana", grafana_mode="provisioned", grafana_admin_password=""
-    )
+    again = existing.roll_out("grafana", **provisioned)
     assert (again.status, again.changed("boards12")) == (0, 0)

@@ -16,12 +16,12 @@ def test_the_password_of_the_vault_opens_and_no_other_does(grafana, password):
     assert [grafana.status("/api/org", wrong) for wrong in ("admin", "")] == [401, 401]
 
 
-def test_a_password_that_was_changed_by_hand_is_put_back(host, grafana, password, rollout):
-    host.check_output(f"echo by-hand-instead | runuser --user=grafana -- {RESET}")
-    assert grafana.status("/api/org", password) == 401
-    done = rollout("--limit", NODE, "--tags", "grafana")
+def test_a_password_that_was_changed_by_hand_is_put_back(copy, password):
+    copy.host.check_output(f"echo by-hand-instead | runuser --user=grafana -- {RESET}")
+    assert copy.grafana.status("/api/org", password) == 401
+    done = copy.roll_out("grafana")
     assert (done.status, done.changed(NODE)) == (0, 1), done.message
-    assert grafana.status("/api/org", password) == 200
+    assert copy.grafana.status("/api/org", password) == 200
 
 
 @pytest.mark.parametrize("bad", ["", "admin", "1234567"])
@@ -33,43 +33,48 @@ def test_a_password_that_is_none_is_refused_before_anything_changes(rollout, bad
 
 
 @pytest.fixture(scope="module")
-def changed(host, rollout):
+def changed(copied):
+    """Boot the copy to which another password is rolled out."""
+    with copied(NODE) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def output(changed):
     """Roll another password out, while the arguments of all processes are written down."""
     watch = "systemd-run --quiet --collect --unit=watch-arguments --property=RuntimeMaxSec=120"
-    host.check_output(f"{watch} sh -c '{WATCH}'")
-    variables = {"grafana_admin_password": OTHER}
-    done = rollout("--limit", NODE, "--tags", "grafana", "--diff", "-vvv", variables=variables)
-    host.check_output("systemctl stop watch-arguments")
+    changed.host.check_output(f"{watch} sh -c '{WATCH}'")
+    done = changed.roll_out("grafana", "--diff", "-vvv", grafana_admin_password=OTHER)
+    changed.host.check_output("systemctl stop watch-arguments")
     assert done.status == 0, done.message
-    yield done
-    restored = rollout("--limit", NODE, "--tags", "grafana")
-    assert restored.status == 0, restored.message
+    return done.diff
 
 
-def test_another_password_is_set_once(changed, grafana, password, rollout):
-    assert grafana.status("/api/org", OTHER) == 200
-    assert grafana.status("/api/org", password) == 401
-    again = rollout("--limit", NODE, variables={"grafana_admin_password": OTHER})
+def test_another_password_is_set_once(changed, output, password):
+    assert changed.grafana.status("/api/org", OTHER) == 200
+    assert changed.grafana.status("/api/org", password) == 401
+    again = changed.roll_out("grafana", grafana_admin_password=OTHER)
     assert (again.status, again.changed(NODE)) == (0, 0)
 
 
-def test_the_password_is_not_in_the_output(changed):
-    assert "(new content, not shown)" in changed.diff
-    assert OTHER not in changed.diff.replace("\\", "")
+def test_the_password_is_not_in_the_output(output):
+    assert "(new content, not shown)" in output
+    assert OTHER not in output.replace("\\", "")
 
 
-def test_the_password_is_not_in_the_list_of_processes(host, changed):
-    arguments = host.check_output("tr '\\0' '\\n' < /root/seen | sort --unique")
+def test_the_password_is_not_in_the_list_of_processes(changed, output):
+    arguments = changed.host.check_output("tr '\\0' '\\n' < /root/seen | sort --unique")
     assert "--password-from-stdin" in arguments
     assert OTHER not in arguments
 
 
-def test_the_password_is_not_in_the_journal(host, changed):
-    assert OTHER not in host.check_output("journalctl --no-pager --output=cat").replace("\\", "")
+def test_the_password_is_not_in_the_journal(changed, output):
+    journal = changed.host.check_output("journalctl --no-pager --output=cat")
+    assert OTHER not in journal.replace("\\", "")
 
 
-def test_the_password_is_in_no_file_that_everybody_can_read(host, changed):
+def test_the_password_is_in_no_file_that_everybody_can_read(changed, output):
     own = "/etc/grafana/secrets/admin_password"
     find = f"find / -xdev -type f -size -1000k -not -path '/usr/*' -exec grep -lF '{OTHER}' {{}} +"
-    assert own in host.run(find).stdout.splitlines()
-    assert host.run(find.replace("-size", "-perm /o+r -size")).stdout == ""
+    assert own in changed.host.run(find).stdout.splitlines()
+    assert changed.host.run(find.replace("-size", "-perm /o+r -size")).stdout == ""

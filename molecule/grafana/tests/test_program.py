@@ -16,15 +16,23 @@ UIDS = {json.loads(path.read_text())["uid"] for path in SHIPPED}
 
 
 @pytest.fixture
-def ask(grafana, password):
-    """Return a function that returns what the API answers to the admin."""
+def asked(password):
+    """Return a function from a Grafana to one that returns what its API answers the admin."""
 
-    def ask(path, **parameters):
-        answer = grafana.get(path, params=parameters, auth=("admin", password))
-        assert answer.ok, answer.text
-        return answer.json()
+    def asked(grafana):
+        def ask(path, **parameters):
+            answer = grafana.get(path, params=parameters, auth=("admin", password))
+            assert answer.ok, answer.text
+            return answer.json()
 
-    return ask
+        return ask
+
+    return asked
+
+
+@pytest.fixture
+def ask(asked, grafana):
+    return asked(grafana)
 
 
 def found(ask):
@@ -42,10 +50,11 @@ def test_a_dashboard_is_loaded_and_only_its_file_changes_it(ask, uid):
     assert loaded["meta"]["provisioned"]
 
 
-def test_a_dashboard_that_is_no_longer_given_leaves_the_folder(host, ask, changed_host):
+def test_a_dashboard_that_is_no_longer_given_leaves_the_folder(copy, asked):
     some = [str(path) for path in SHIPPED[:-1]]
-    done = changed_host(host.backend.get_hostname(), "grafana", grafana_dashboard_files=some)
+    done = copy.roll_out("grafana", grafana_dashboard_files=some)
     assert done.status == 0, done.message
+    ask = asked(copy.grafana)
     assert eventually(lambda: len(found(ask)) == len(UIDS) - 1, timeout_seconds=60)
 
 

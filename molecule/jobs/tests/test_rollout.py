@@ -1,80 +1,117 @@
-"""Declaring jobs: what a rollout registers, changes, removes and refuses."""
+"""Declaring jobs: what a rollout registers, changes, removes and refuses.
+
+One story on one copy of a host, in the order of this file.
+"""
 
 import pytest
 
 from clients import Pushgateway, eventually
 from conftest import connect
 
-HOSTS = ("jobs13", "jobs12")
-testinfra_hosts = ["ansible://jobs13"]
-
+OTHER = "jobs12"
+TIMER = "/etc/systemd/system/batch-job-daily.timer"
 DAILY = {"name": "daily", "command": ["true"], "on_calendar": "*-*-* 02:00", "grace": "10min"}
+LATER = {**DAILY, "on_calendar": "*-*-* 03:00"}
 
 
 @pytest.fixture(scope="module")
-def restored(rollout):
-    """Roll the scenario's own jobs out again after the last test."""
-    yield
-    done = rollout("--limit", "jobs13", "--tags", "batch_job")
-    assert done.status == 0, done.message
+def copy(copied):
+    """Boot the copy that the tests of this file share."""
+    with copied("jobs13") as copy:
+        yield copy
 
 
 @pytest.fixture
-def declare(rollout, restored):
-    """Return a function that rolls out a list of jobs, and nothing else, to jobs13."""
-
-    def roll_out(jobs, *arguments, **variables):
-        variables["batch_job_jobs"] = jobs
-        return rollout("--limit", "jobs13", "--tags", "batch_job", *arguments, variables=variables)
-
-    return roll_out
+def host(copy):
+    return copy.host
 
 
-def registered(name, node=HOSTS[0]):
-    """Return labels and deadline of a group, or None when there is none."""
-    group = connect(Pushgateway, node).families(name, "jobs13")
-    if not group:
-        return None
-    (info,) = group["batch_job_info"]
-    (deadline,) = group["batch_job_deadline_timestamp_seconds"]
-    return info["labels"]["schedule"], float(deadline["value"])
+@pytest.fixture
+def declare(copy):
+    """Return a function that rolls a list of jobs out."""
+
+    def declare(jobs, *arguments, **variables):
+        return copy.roll_out("batch_job", *arguments, batch_job_jobs=jobs, **variables)
+
+    return declare
 
 
-def test_every_declared_job_is_registered_with_its_first_deadline(declare):
+@pytest.fixture
+def registered(copy):
+    """Return a function to labels and deadline of the job `daily`; None when there is no group."""
+
+    def registered(node=copy.node):
+        group = connect(Pushgateway, node).families("daily", "jobs13")
+        if not group:
+            return None
+        (info,) = group["batch_job_info"]
+        (deadline,) = group["batch_job_deadline_timestamp_seconds"]
+        return info["labels"], float(deadline["value"])
+
+    return registered
+
+
+def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
+    checked = declare([DAILY], "--check", "--diff")
+    assert checked.status == 0
+    assert "OnCalendar=*-*-* 02:00" in checked.diff
+    assert not host.file(TIMER).exists
+
+
+def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host):
+    done = declare([DAILY], batch_job_gateways=[{"url": "http://jobs13:1"}])
+    assert done.status != 0
+    assert "http://jobs13:1 cannot be reached" in done.message
+    assert "batch_job_gateway_required" in done.message
+    assert not host.file(TIMER).exists
+
+
+def test_every_declared_job_is_registered_with_its_first_deadline(declare, copy, registered):
     assert declare([DAILY]).status == 0
-    for node in HOSTS:
-        schedule, deadline = registered("daily", node)
-        assert schedule == "*-*-* 02:00"
+    for node in (copy.node, OTHER):
+        labels, deadline = registered(node)
+        assert labels["schedule"] == "*-*-* 02:00"
         assert deadline % 86400 == 2 * 3600 + 600
 
 
 def test_the_second_rollout_of_the_same_jobs_changes_nothing(declare):
-    assert declare([DAILY]).status == 0
     assert declare([DAILY]).changed("jobs13") == 0
 
 
-def test_another_schedule_is_registered_anew_and_the_timer_follows(declare, host):
-    assert declare([DAILY]).status == 0
-    assert declare([{**DAILY, "on_calendar": "*-*-* 03:00"}]).status == 0
-    schedule, deadline = registered("daily")
-    assert (schedule, deadline % 86400) == ("*-*-* 03:00", 3 * 3600 + 600)
+def test_another_schedule_is_registered_anew_and_the_timer_follows(declare, host, registered):
+    assert declare([LATER]).status == 0
+    labels, deadline = registered()
+    assert (labels["schedule"], deadline % 86400) == ("*-*-* 03:00", 3 * 3600 + 600)
     timer = host.check_output(
         "systemctl show --property NextElapseUSecRealtime batch-job-daily.timer"
     )
     assert "03:00:00" in timer
 
 
-def test_another_owner_leaves_the_deadline_alone(declare):
-    assert declare([{**DAILY, "owner": "ops"}]).status == 0
-    before = registered("daily")
-    assert declare([{**DAILY, "owner": "dba"}]).status == 0
-    (info,) = connect(Pushgateway, HOSTS[0]).families("daily", "jobs13")["batch_job_info"]
-    assert info["labels"]["owner"] == "dba"
-    assert registered("daily") == before
+def test_another_owner_leaves_the_deadline_alone(declare, registered):
+    labels, deadline = registered()
+    assert labels["owner"] == ""
+    assert declare([{**LATER, "owner": "dba"}]).status == 0
+    assert registered() == ({**labels, "owner": "dba"}, deadline)
 
 
-def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare, host):
-    assert declare([DAILY]).status == 0
+def test_a_job_that_is_switched_off_has_no_timer(declare, host):
+    assert host.service("batch-job-daily.timer").is_running
+    assert declare([{**LATER, "enabled": False}]).status == 0
+    assert not host.service("batch-job-daily.timer").is_running
+    assert host.file("/etc/systemd/system/batch-job-daily.service").exists
+
+
+def test_an_unreachable_gateway_can_be_a_warning_and_is_told_later(declare, host, registered):
+    host.check_output("systemctl stop pushgateway")
+    done = declare([DAILY], batch_job_gateway_required=False)
+    host.check_output("systemctl start pushgateway")
+    assert done.status == 0
+    assert host.service("batch-job-daily.timer").is_running
+    assert eventually(lambda: registered()[0]["schedule"] == "*-*-* 02:00")
+
+
+def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare, host, registered):
     assert host.service("batch-job-daily.timer").is_enabled
     host.check_output("systemctl stop pushgateway")
     host.check_output("systemctl start batch-job-daily")
@@ -84,21 +121,7 @@ def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare,
     assert found.stdout == ""
     assert "daily" not in host.check_output("systemctl list-units --all --plain 'batch-job-*'")
     assert "daily" not in host.check_output("batch-job status")
-    assert registered("daily") is not None
-
-
-def test_a_job_that_is_switched_off_has_no_timer(declare, host):
-    assert declare([DAILY]).status == 0
-    assert declare([{**DAILY, "enabled": False}]).status == 0
-    assert not host.service("batch-job-daily.timer").is_running
-    assert host.file("/etc/systemd/system/batch-job-daily.service").exists
-
-
-def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
-    checked = declare([DAILY], "--check", "--diff")
-    assert checked.status == 0
-    assert "OnCalendar=*-*-* 02:00" in checked.diff
-    assert not host.file("/etc/systemd/system/batch-job-daily.timer").exists
+    assert registered() is not None
 
 
 @pytest.mark.parametrize(
@@ -124,15 +147,6 @@ def test_a_bad_declaration_is_refused_before_the_jobs_change(declare, host, chan
     assert host.check_output(units) == before
 
 
-def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host):
-    gateways = [{"url": "http://jobs13:1"}]
-    done = declare([DAILY], batch_job_gateways=gateways)
-    assert done.status != 0
-    assert "http://jobs13:1 cannot be reached" in done.message
-    assert "batch_job_gateway_required" in done.message
-    assert not host.file("/etc/systemd/system/batch-job-daily.timer").exists
-
-
 @pytest.fixture
 def textfiles(host):
     """Return a directory that is another user's, quoted for a shell."""
@@ -155,21 +169,12 @@ def test_a_directory_can_stand_for_a_gateway_and_gets_what_was_kept_for_it(
     assert 'batch_job_last_exit_code{instance="jobs13",job="daily"} 0.0' in host.check_output(look)
 
 
-def test_an_unreachable_gateway_can_be_a_warning_and_is_told_later(declare, host):
-    host.check_output("systemctl stop pushgateway")
-    done = declare([DAILY], batch_job_gateway_required=False)
-    host.check_output("systemctl start pushgateway")
-    assert done.status == 0
-    assert host.service("batch-job-daily.timer").is_running
-    assert eventually(lambda: registered("daily") is not None)
-
-
-def test_refused_credentials_fail_the_rollout_with_a_clear_message(declare, changed_host):
+def test_refused_credentials_fail_the_rollout_with_a_clear_message(declare, copy):
     users = {"me": "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"}
     web = {"basic_auth_users": users}
     ready = {"username": "me", "password": "correct horse"}
     secured = {"pushgateway_web_config": web, "pushgateway_ready": ready}
-    assert changed_host("jobs13", "pushgateway", **secured).status == 0
+    assert copy.roll_out("pushgateway", **secured).status == 0
     credentials = {"username": "me", "password_file": "password"}
     wrong = declare(
         [DAILY],

@@ -19,89 +19,83 @@ def process(host):
     return host.service("prometheus").systemd_properties["MainPID"]
 
 
-def test_a_new_scrape_config_is_reloaded_without_a_restart(host, prometheus, changed_host):
-    pid = process(host)
-    done = changed_host("debian13", "prometheus", prometheus_scrape_configs=[JOB])
-    assert done.status == 0, done.message
-    assert eventually(lambda: prometheus.query('up{job="extra"} == 1'))
-    assert process(host) == pid
+@pytest.fixture(scope="module")
+def reloaded(copied, tmp_path_factory):
+    """Roll another scrape config and other rules out, beside a scrape config of others."""
+    mine = tmp_path_factory.mktemp("rules") / "mine.rules"
+    mine.write_text("groups: [{name: g, rules: [{alert: Mine, expr: vector(1)}]}]\n")
+    with copied("debian13") as copy:
+        pid = process(copy.host)
+        theirs = "{job_name: theirs, static_configs: [{targets: [localhost:9093]}]}"
+        path = "/etc/prometheus/scrape_configs/theirs.yml"
+        copy.host.check_output(f"echo 'scrape_configs: [{theirs}]' > {path} && chmod 0644 {path}")
+        done = copy.roll_out(
+            "prometheus", prometheus_scrape_configs=[JOB], prometheus_rule_files=[str(mine)]
+        )
+        assert done.status == 0, done.message
+        yield copy, pid
 
 
-def test_an_interrupted_rollout_is_caught_up_with_by_the_next_one(
-    host, prometheus, changed_host, rollout
-):
+def test_a_new_scrape_config_is_reloaded_without_a_restart(reloaded):
+    copy, pid = reloaded
+    assert eventually(lambda: copy.prometheus.query('up{job="extra"} == 1'))
+    assert process(copy.host) == pid
+
+
+def test_rules_that_are_no_longer_given_disappear(reloaded):
+    copy, _ = reloaded
+    assert eventually(lambda: copy.prometheus.rules() == {"Mine"})
+    assert copy.host.check_output("ls /etc/prometheus/rules") == "mine.rules.yml"
+
+
+def test_scrape_configs_that_others_put_on_the_host_are_read_and_kept(reloaded):
+    copy, _ = reloaded
+    assert eventually(lambda: copy.prometheus.query('up{job="theirs"} == 1'))
+    assert copy.host.file("/etc/prometheus/scrape_configs/theirs.yml").exists
+
+
+def test_an_interrupted_rollout_is_caught_up_with_by_the_next_one(copy):
     labels = {"prometheus_external_labels": {"site": "interrupted"}}
-    arguments = ("--limit", "debian13", "--tags", "prometheus")
-    unfinished = rollout(*arguments, variables=labels, wait=False)
-    config = host.file("/etc/prometheus/prometheus.yml")
+    unfinished = copy.roll_out("prometheus", wait=False, **labels)
+    config = copy.host.file("/etc/prometheus/prometheus.yml")
     eventually(lambda: "interrupted" in config.content_string)
     unfinished.kill()
     unfinished.wait()
-    assert "interrupted" not in prometheus.config()
-    assert changed_host("debian13", "prometheus", **labels).status == 0
-    assert eventually(lambda: "interrupted" in prometheus.config())
-    assert not host.file("/etc/prometheus/.reload-pending").exists
+    assert "interrupted" not in copy.prometheus.config()
+    assert copy.roll_out("prometheus", **labels).status == 0
+    assert eventually(lambda: "interrupted" in copy.prometheus.config())
+    assert not copy.host.file("/etc/prometheus/.reload-pending").exists
 
 
-def test_an_invalid_scrape_config_is_refused_and_the_old_one_runs_on(
-    host, prometheus, changed_host
-):
+def test_an_invalid_scrape_config_is_refused_and_the_old_one_runs_on(host, prometheus, refused):
     before, pid = prometheus.config(), process(host)
     bad = {**JOB, "scrape_interval": "often"}
-    done = changed_host("debian13", "prometheus", prometheus_scrape_configs=[bad])
-    assert done.status != 0
-    assert "promtool refuses it, nothing was changed" in done.message
-    assert '"often"' in done.message
-    assert done.changed("debian13") == 0
+    message = refused("debian13", "prometheus", prometheus_scrape_configs=[bad])
+    assert "promtool refuses it, nothing was changed" in message
+    assert '"often"' in message
     host.check_output("systemctl reload prometheus")
     assert (prometheus.config(), process(host)) == (before, pid)
 
 
+@pytest.mark.parametrize("mode", [["--check"], []], ids=["check mode", "for real"])
 def test_an_invalid_rule_is_refused_in_check_mode_too_and_the_old_ones_run_on(
-    prometheus, changed_host, tmp_path
+    prometheus, refused, tmp_path, mode
 ):
     before = prometheus.rules()
     broken = tmp_path / "broken.rules.yml"
     broken.write_text("groups: [{name: g, rules: [{alert: A, expr: 'sum by ('}]}]\n")
-    variables = {"prometheus_rule_files": [str(broken)]}
-    for mode in (["--check"], []):
-        done = changed_host("debian13", "prometheus", *mode, **variables)
-        assert done.status != 0
-        assert "broken.rules.yml" in done.message
+    message = refused("debian13", "prometheus", *mode, prometheus_rule_files=[str(broken)])
+    assert "broken.rules.yml" in message
     assert prometheus.rules() == before >= {"BatchJobMissed", "PushgatewayDown", "Watchdog"}
 
 
-def test_a_web_config_that_prometheus_does_not_know_is_refused(rollout):
-    variables = {"prometheus_web_config": {"basic_auth_userz": {}}}
-    done = rollout("--limit", "debian13", "--tags", "prometheus", variables=variables)
-    assert done.status != 0
-    assert "basic_auth_userz" in done.message
-    assert done.changed("debian13") == 0
+def test_a_web_config_that_prometheus_does_not_know_is_refused(refused):
+    web_config = {"basic_auth_userz": {}}
+    assert "basic_auth_userz" in refused("debian13", "prometheus", prometheus_web_config=web_config)
 
 
-def test_rules_that_are_no_longer_given_disappear(host, prometheus, changed_host, tmp_path):
-    mine = tmp_path / "mine.rules"
-    mine.write_text("groups: [{name: g, rules: [{alert: Mine, expr: vector(1)}]}]\n")
-    variables = {"prometheus_rule_files": [str(mine)]}
-    assert changed_host("debian13", "prometheus", **variables).status == 0
-    assert eventually(lambda: prometheus.rules() == {"Mine"})
-    assert host.check_output("ls /etc/prometheus/rules") == "mine.rules.yml"
-
-
-def test_scrape_configs_that_others_put_on_the_host_are_read_and_kept(host, prometheus, rollout):
-    path = "/etc/prometheus/scrape_configs/theirs.yml"
-    config = "scrape_configs: [{job_name: theirs, static_configs: [{targets: [localhost:9093]}]}]"
-    host.check_output(f"echo '{config}' > {path} && chmod 0644 {path}")
-    host.check_output("systemctl reload prometheus")
-    assert eventually(lambda: prometheus.query('up{job="theirs"} == 1'))
-    assert rollout("--limit", "debian13", "--tags", "prometheus").changed("debian13") == 0
-    assert host.file(path).exists
-    host.check_output("rm %s && systemctl reload prometheus", path)
-
-
-def test_the_config_passes_on_what_prometheus_documents(prometheus, changed_host):
-    done = changed_host(
-        "debian13",
+def test_the_config_passes_on_what_prometheus_documents(copy):
+    done = copy.roll_out(
         "prometheus",
         prometheus_external_labels={"site": "berlin"},
         prometheus_remote_write=[{"url": "http://localhost:9/write", "name": "archive"}],
@@ -109,8 +103,8 @@ def test_the_config_passes_on_what_prometheus_documents(prometheus, changed_host
         prometheus_external_url="http://debian13:9090/metrics-ui/",
     )
     assert done.status == 0, done.message
-    status = prometheus.get("/metrics-ui/api/v1/status/config").json()["data"]["yaml"]
+    status = copy.prometheus.get("/metrics-ui/api/v1/status/config").json()["data"]["yaml"]
     assert "site: berlin" in status
     assert "name: archive" in status
-    flags = prometheus.get("/metrics-ui/api/v1/status/flags").json()["data"]
+    flags = copy.prometheus.get("/metrics-ui/api/v1/status/flags").json()["data"]
     assert flags["storage.tsdb.retention.time"] == "1w"

@@ -40,34 +40,39 @@ def test_monitoring_can_be_rolled_out_while_job_hosts_are_down(
     assert prometheus.labels('batch_job:declared{job="backup-etc"}')["instance"] == "fileserver"
 
 
-def test_a_tag_rolls_out_its_role_alone(rollout, prometheus: Prometheus):
+def test_a_tag_rolls_out_its_role_alone(copy):
     variables = {"pushgateway_log_level": "debug", "prometheus_external_labels": {"site": "x"}}
-    done = rollout("--tags", "pushgateway", variables=variables)
+    done = copy.roll_out("pushgateway", **variables)
     # The unit, the restart, and the note that it happened.
     assert (done.status, done.changed("monitor")) == (0, 3)
-    assert "site: x" not in prometheus.config()
-    assert rollout("--tags", "pushgateway").changed("monitor") == 3
+    assert "site: x" not in copy.prometheus.config()
 
 
-def test_a_newly_declared_job_reaches_prometheus_without_a_restart(
-    host, rollout, prometheus: Prometheus
-):
-    pid = host.service("prometheus").systemd_properties["MainPID"]
-    jobs = [{"name": "weekly", "max_age": "8d", "owner": "ops", "severity": "info"}]
-    assert rollout("--tags", "prometheus", variables={"batch_job_jobs": jobs}).status == 0
+@pytest.fixture(scope="module")
+def declared(copied):
+    """Declare other jobs, one that has a host and one that has none."""
+    weekly = {"name": "weekly", "max_age": "8d", "owner": "ops", "severity": "info"}
+    pipeline = {"name": "release-pipeline", "max_age": "8d", "owner": "dev", "min_size_bytes": 10}
+    with copied("monitor") as copy:
+        pid = copy.host.service("prometheus").systemd_properties["MainPID"]
+        jobs = {"batch_job_jobs": [weekly], "batch_job_external": [pipeline]}
+        assert copy.roll_out("prometheus", **jobs).status == 0
+        now = copy.host.service("prometheus").systemd_properties["MainPID"]
+        yield copy.prometheus, now == pid
+
+
+def test_a_newly_declared_job_reaches_prometheus_without_a_restart(declared):
+    prometheus, is_same_process = declared
     age = 'batch_job:declared{job="weekly", owner="ops", severity="info"} == 8 * 86400'
     assert eventually(lambda: prometheus.query(age))
     assert eventually(lambda: not prometheus.query('batch_job:declared{job="backup-etc"}'))
-    assert host.service("prometheus").systemd_properties["MainPID"] == pid
-    assert rollout("--tags", "prometheus").status == 0
+    assert is_same_process
 
 
-def test_a_job_that_runs_elsewhere_is_watched_without_a_host(rollout, prometheus: Prometheus):
-    jobs = [{"name": "release-pipeline", "max_age": "8d", "owner": "dev", "min_size_bytes": 10}]
-    assert rollout("--tags", "prometheus", variables={"batch_job_external": jobs}).status == 0
-    declared = eventually(lambda: prometheus.labels('batch_job:declared{job="release-pipeline"}'))
-    assert declared["owner"] == "dev"
-    assert "instance" not in declared
+def test_a_job_that_runs_elsewhere_is_watched_without_a_host(declared):
+    prometheus, _ = declared
+    job = eventually(lambda: prometheus.labels('batch_job:declared{job="release-pipeline"}'))
+    assert job["owner"] == "dev"
+    assert "instance" not in job
     size = 'batch_job_declared_min_size_bytes{job="release-pipeline"} == 10'
     assert eventually(lambda: prometheus.query(size))
-    assert rollout("--tags", "prometheus").status == 0
