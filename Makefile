@@ -31,7 +31,11 @@ compose-clean: .venv/ready ## Remove the containers and all they know
 
 venv: .venv/ready ## Install Ansible into .venv for rollouts of your own, and what the tests need
 
-test: lint unit molecule ## Run everything
+test: ## Run everything, and print how long each part took
+	@times=; for part in lint unit molecule; do \
+		started=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
+		times="$$times$$(printf '%-8s %5d s' $$part $$(($$(date +%s) - started)))\n"; \
+	done; printf "\n$$times"
 
 lint: lint-python lint-yaml lint-shell ## Check style, types and Ansible's production profile
 
@@ -47,12 +51,12 @@ lint-yaml: .venv/ready
 lint-shell:
 	for script in files/reporters/*.sh files/reporters/ci/*.sh compose/jobs/*.sh; do sh -n "$$script" || exit 1; done
 
-unit: preflight .venv/ready ## Run the tests that need no node: reporter, lab, filters, modules, alert rules
+unit: preflight .venv/ready ## Run the tests that need no node; some: TESTS=files/batch_job
 	@python -m lab versions
-	pytest --numprocesses=auto --dist=loadfile molecule/unit files/batch_job/tests files/reporters/tests
+	pytest --numprocesses=auto --dist=loadfile $(or $(TESTS),molecule/unit files)
 
-molecule: preflight .venv/ready ## Run the scenarios on systemd nodes with the real services
-	@python -m lab.scenarios
+molecule: preflight .venv/ready ## Run the scenarios on systemd nodes; one, on nodes that stay: SCENARIO=jobs TESTS='-k owner'
+	@python -m lab.scenarios $(SCENARIO) --tests="$(TESTS)"
 
 bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost
 	@python -m bench $(BENCH)
