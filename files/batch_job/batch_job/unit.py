@@ -27,7 +27,7 @@ from batch_job.outcome import (
     Outcome,
 )
 
-RESULTS = {
+SERVICE_RESULTS = {
     "success": SUCCESS,
     "exit-code": EXIT_CODE,
     "signal": SIGNAL,
@@ -72,7 +72,7 @@ def ended(
     if service_result == NOT_RUN:
         return None
     code = exit_code(environment.get("EXIT_STATUS", ""))
-    result = RESULTS.get(service_result, START_FAILED)
+    result = SERVICE_RESULTS.get(service_result, START_FAILED)
     if result == SUCCESS and environment.get("EXIT_CODE") != "exited":
         # Stopped before its command was started, or by a signal that systemd takes as clean.
         result = SIGNAL if environment.get("EXIT_CODE") else START_FAILED
