@@ -168,9 +168,8 @@ def push(arguments: argparse.Namespace) -> int:
     if own.problems:
         return BAD_DATA
     host = _host(arguments)
-    delivery = Delivery(host, host.report(arguments.job, own.families, arguments.replace))
-    delivery.start()
-    errors = delivery.finish()
+    report = host.report(arguments.job, own.families, arguments.replace)
+    errors = Delivery(host, report).start().finish()
     return BAD_DATA if any(isinstance(error, RejectedError) for error in errors) else 0
 
 

@@ -30,14 +30,15 @@ class Delivery:
         self._errors: dict[Gateway, Exception | None] = {}
         self._threads: dict[Gateway, threading.Thread] = {}
 
-    def start(self) -> None:
-        """Send the report to all gateways, each in a thread of its own."""
+    def start(self) -> Delivery:
+        """Send the report to all gateways, each in a thread of its own; return this delivery."""
         self._deadline = time.monotonic() + self._timeout_seconds
         for gateway in self._host.gateways:
             # A daemon, so that a thread which hangs in a name server does not keep the process.
             thread = threading.Thread(target=self._send, args=(gateway,), daemon=True)
             self._threads[gateway] = thread
             thread.start()
+        return self
 
     def finish(self) -> list[Exception]:
         """Wait, keep the report for gateways that did not take it, and return their errors."""

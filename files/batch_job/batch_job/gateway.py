@@ -31,6 +31,12 @@ class Group(NamedTuple):
         return {"instance": self.instance} if self.instance else {}
 
 
+# Labels, without those of the group, and value of each sample of a family.
+Samples = list[tuple[dict[str, str], float]]
+# What a gateway holds: the samples of each group by family, at least those of the contract.
+Groups = dict[Group, dict[str, Samples]]
+
+
 class Gateway(NamedTuple):
     """A Pushgateway and how to authenticate to it, with secrets in files.
 

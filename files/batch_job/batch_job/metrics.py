@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batch_job import files
 from batch_job.config import Job
+from batch_job.gateway import Samples
 from batch_job.outcome import SUCCESS, Outcome
 from batch_job.values import spoken
 
@@ -128,6 +129,16 @@ def merge(older: Iterable[Metric], newer: Iterable[Metric]) -> list[Metric]:
 def without_own(families: Iterable[Metric]) -> list[Metric]:
     """Return the families of the contract, without the job's own."""
     return [family for family in families if family.name.startswith(PREFIX)]
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a sample without those of its group."""
+    return {name: value for name, value in labels.items() if name not in GROUPING_LABELS}
+
+
+def samples(family: Metric) -> Samples:
+    """Return the samples of a family in the shape of `Groups`."""
+    return [(own_labels(sample.labels), float(sample.value)) for sample in family.samples]
 
 
 def render(families: Iterable[Metric]) -> str:

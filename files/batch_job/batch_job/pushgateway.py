@@ -6,7 +6,7 @@ import base64
 import functools
 import json
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -27,7 +27,15 @@ from prometheus_client.exposition import (
 )
 from prometheus_client.metrics_core import Metric
 
-from batch_job.gateway import CredentialsError, Gateway, GatewayError, Group, RejectedError
+from batch_job import metrics
+from batch_job.gateway import (
+    CredentialsError,
+    Gateway,
+    GatewayError,
+    Group,
+    Groups,
+    RejectedError,
+)
 from batch_job.metrics import Families
 
 # How long a gateway may stay silent.
@@ -40,74 +48,66 @@ BAD_CREDENTIALS = (401, 403)
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
     send = push_to_gateway if replace else pushadd_to_gateway
-    send(
-        gateway.url,
-        job=group.job,
-        registry=Families(families),
-        grouping_key=group.labels,
-        timeout=PUSH_TIMEOUT_SECONDS,
-        handler=_handler(gateway),
-    )
+    send(registry=Families(families), **_arguments(gateway, group))
 
 
 def delete(gateway: Gateway, group: Group) -> None:
     """Delete a group, if it is there. Raises GatewayError."""
-    delete_from_gateway(
-        gateway.url,
-        job=group.job,
-        grouping_key=group.labels,
-        timeout=PUSH_TIMEOUT_SECONDS,
-        handler=_handler(gateway),
-    )
+    delete_from_gateway(**_arguments(gateway, group))
 
 
-def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
-    """Return all groups and their metrics, in the shape of Pushgateway's API.
+def groups(gateway: Gateway) -> Groups:
+    """Return all groups of jobs. Raises GatewayError.
 
-    https://github.com/prometheus/pushgateway#query-api. Raises GatewayError.
+    https://github.com/prometheus/pushgateway#query-api.
     """
     url = gateway.url.rstrip("/") + "/api/v1/metrics"
-    content = _request(gateway, url, "GET", {}, None, PUSH_TIMEOUT_SECONDS)
+    content = _request(gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None)
     try:
         return {
-            Group(group["labels"]["job"], group["labels"].get("instance", "")): group
+            Group(group["labels"]["job"], group["labels"].get("instance", "")): {
+                name: [
+                    (metrics.own_labels(sample["labels"]), float(sample["value"]))
+                    for sample in family["metrics"]
+                    if "value" in sample
+                ]
+                for name, family in group.items()
+                if name.startswith(metrics.PREFIX)
+            }
             for group in json.loads(content)["data"]
-            if set(group["labels"]) <= {"job", "instance"}
+            if set(group["labels"]) <= set(metrics.GROUPING_LABELS)
         }
     except (ValueError, KeyError, TypeError) as error:
         raise GatewayError(f"{gateway.url} does not answer as a Pushgateway does") from error
 
 
-def _handler(gateway: Gateway) -> Callable[..., Callable[[], None]]:
-    """Return a handler for prometheus_client that authenticates as the gateway wants it."""
-
-    def handler(
-        url: str, method: str, timeout: float, headers: list[tuple[str, str]], data: bytes
-    ) -> Callable[[], None]:
-        def handle() -> None:
-            _request(gateway, url, method, dict(headers), data, timeout)
-
-        return handle
-
-    return handler
+def _arguments(gateway: Gateway, group: Group) -> dict[str, Any]:
+    """Return the arguments of prometheus_client's functions for a group."""
+    return {
+        "gateway": gateway.url,
+        "job": group.job,
+        "grouping_key": group.labels,
+        "timeout": PUSH_TIMEOUT_SECONDS,
+        "handler": lambda **request: functools.partial(_request, gateway, **request),
+    }
 
 
 def _request(
     gateway: Gateway,
     url: str,
     method: str,
-    headers: dict[str, str],
-    data: bytes | None,
     timeout: float,
+    headers: Iterable[tuple[str, str]],
+    data: bytes | None,
 ) -> bytes:
     """Send a request and return the body of the response. Raises GatewayError."""
     try:
-        headers = {**headers, **_authorization(gateway)}
+        authorization = _authorization(gateway)
         opener = _opener(gateway)
     except (OSError, ValueError) as error:
         raise CredentialsError(f"{gateway.url}: {error}") from error
     # The scheme was checked with the configuration.
-    request = Request(url, data=data, method=method, headers=headers)  # noqa: S310
+    request = Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
     try:
         with opener.open(request, timeout=timeout) as response:
             return bytes(response.read())

@@ -6,16 +6,16 @@ Decides what a gateway lacks of a declaration, sends that, and returns what chan
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
 from batch_job.config import Job
 from batch_job.delivery import flush
-from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
+from batch_job.gateway import Gateway, GatewayError, Groups, RejectedError, Samples
 from batch_job.host import Host
 from batch_job.schedule import deadlines
 
@@ -71,13 +71,17 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
                 is_new=declared and not memory.get("declared"),
             )
         )
-    registrations = [_register_at(host, gateway, candidates, dry_run) for gateway in host.gateways]
+    results = [
+        result
+        for gateway in host.gateways
+        for result in _register_at(host, gateway, candidates, dry_run)
+    ]
     for candidate in candidates:
         if candidate.is_new and not dry_run:
             host.state.update(candidate.job.name, declared=True)
     return Registration(
-        sorted(line for done in registrations for line in done.changes),
-        [error for done in registrations for error in done.errors],
+        sorted(result for result in results if isinstance(result, str)),
+        [result for result in results if isinstance(result, GatewayError)],
     )
 
 
@@ -98,8 +102,8 @@ def forget_undeclared(host: Host, declared: Sequence[str], dry_run: bool) -> lis
     return [f"{name}: forgotten, it is declared no longer" for name in undeclared]
 
 
-def addition(candidate: Candidate, group: dict[str, Any], now: float) -> Addition:
-    """Compare a declaration with the job's group, which is in the shape of Pushgateway's API.
+def addition(candidate: Candidate, group: Mapping[str, Samples], now: float) -> Addition:
+    """Compare a declaration with what a gateway holds of the job.
 
     A deadline that has passed stays, so that an overdue job stays overdue until it succeeds; so
     does any deadline while the schedule stays. A job that pushes its successes itself, without the
@@ -114,9 +118,9 @@ def addition(candidate: Candidate, group: dict[str, Any], now: float) -> Additio
             # Its last report set the deadline; another age moves it.
             deadline = last_success + job.schedule.max_age
     declared = metrics.declaration(job)
-    changed = [family for family in declared if _samples(family) != _held(group, family.name)]
+    changed = [family for family in declared if metrics.samples(family) != group.get(family.name)]
     is_same_schedule = all(
-        family.name == INFO and _schedule(_samples(family)) == _schedule(_held(group, INFO))
+        family.name == INFO and _schedule(metrics.samples(family)) == _schedule(group.get(INFO))
         for family in changed
     )
     current = _value(group, DEADLINE)
@@ -128,93 +132,66 @@ def addition(candidate: Candidate, group: dict[str, Any], now: float) -> Additio
 
 
 class _Visit(NamedTuple):
-    """A gateway with the groups that it holds; None when it did not answer."""
+    """A gateway and the groups that it holds; None when it did not answer."""
 
     host: Host
     gateway: Gateway
-    groups: dict[Group, dict[str, Any]] | None
+    groups: Groups | None
     dry_run: bool
 
-    def register(self, candidate: Candidate) -> Registration:
-        """Register one job, or keep its registration if the gateway does not answer."""
-        job, is_registered = candidate.job, candidate.is_registered
-        if self.groups is None and is_registered:
+    def register(self, candidate: Candidate) -> str | GatewayError | None:
+        """Register one job, or keep its registration; return a change or an error, if any."""
+        job = candidate.job
+        if self.groups is None and candidate.is_registered:
             candidate = candidate._replace(due=None)
         group = (self.groups or {}).get(self.host.group(job.name), {})
         lacking = addition(candidate, group, time.time())
-        if not self.dry_run:
-            current = _value(group, DEADLINE) if lacking.deadline is None else lacking.deadline
-            memory = {} if current is None else {"deadline": current}
-            self.host.state.update(job.name, schedule=[*job.schedule], **memory)
-        if not lacking.families:
-            return Registration([], [])
         report = self.host.report(job.name, lacking.families, replace=False)
-        if self.groups is None:
-            if not self.dry_run:
-                self.host.spool.keep(self.gateway.url, report)
-            return Registration([], [])
         if not self.dry_run:
+            deadline = _value(group, DEADLINE) if lacking.deadline is None else lacking.deadline
+            memory = {} if deadline is None else {"deadline": deadline}
+            self.host.state.update(job.name, schedule=[*job.schedule], **memory)
             try:
-                self.host.transport(self.gateway).push(self.gateway, *report[:3])
-            except GatewayError as error:
-                if not isinstance(error, RejectedError):
+                if lacking.families and self.groups is None:
                     self.host.spool.keep(self.gateway.url, report)
-                return Registration([], [error])
-        when = f", due {_clock(lacking.deadline)}" if lacking.deadline is not None else ""
-        return Registration([f"{job.name}: registered at {self.gateway.url}{when}"], [])
+                elif lacking.families:
+                    push = self.host.transport(self.gateway).push
+                    push(self.gateway, report.group, report.families, report.replace)
+            except RejectedError as error:
+                return error
+            except GatewayError as error:
+                self.host.spool.keep(self.gateway.url, report)
+                return error
+        if self.groups is None or not lacking.families:
+            return None
+        due = f", due {_clock(lacking.deadline)}" if lacking.deadline is not None else ""
+        return f"{job.name}: registered at {self.gateway.url}{due}"
 
 
 def _register_at(
     host: Host, gateway: Gateway, candidates: Sequence[Candidate], dry_run: bool
-) -> Registration:
-    """Register jobs at one gateway, after what is kept for it."""
-    errors = []
+) -> list[str | GatewayError | None]:
+    """Register jobs at one gateway, after its kept reports; return changes and errors."""
+    results: list[str | GatewayError | None] = []
     groups = None
     try:
         if not dry_run:
             flush(host, [gateway])
         groups = host.transport(gateway).groups(gateway)
     except GatewayError as error:
-        errors.append(error)
+        results.append(error)
     visit = _Visit(host, gateway, groups, dry_run)
     with ThreadPoolExecutor(PARALLEL_PUSHES) as pool:
-        done = list(pool.map(visit.register, candidates))
-    return Registration(
-        [line for each in done for line in each.changes],
-        errors + [error for each in done for error in each.errors],
-    )
+        return results + list(pool.map(visit.register, candidates))
 
 
-Samples = list[tuple[dict[str, str], float]]
-
-
-def _samples(family: Metric) -> Samples:
-    """Return labels and values of a family."""
-    return [(dict(sample.labels), float(sample.value)) for sample in family.samples]
-
-
-def _held(group: dict[str, Any], name: str) -> Samples:
-    """Return labels and values of a family that a gateway holds, without the group's labels."""
-    return [
-        (
-            {
-                label: value
-                for label, value in sample["labels"].items()
-                if label not in metrics.GROUPING_LABELS
-            },
-            float(sample["value"]),
-        )
-        for sample in group.get(name, {}).get("metrics", [])
-    ]
-
-
-def _value(group: dict[str, Any], name: str) -> float | None:
-    """Return the value of a metric that a gateway holds, if it is there."""
-    samples = _held(group, name)
+def _value(group: Mapping[str, Samples], name: str) -> float | None:
+    """Return the value of a metric in a group, if it is there."""
+    samples = group.get(name)
     return samples[0][1] if samples else None
 
 
-def _schedule(samples: Samples) -> str:
+def _schedule(samples: Samples | None) -> str:
     """Return the schedule that a job's info names."""
     return samples[0][0].get("schedule", "") if samples else ""
 

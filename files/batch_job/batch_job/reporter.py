@@ -71,9 +71,7 @@ class Reporter:
     ) -> Delivery:
         """Start to send a report to all gateways."""
         report = self._host.report(self._job.name, families, replace)
-        delivery = Delivery(self._host, report, timeout_seconds)
-        delivery.start()
-        return delivery
+        return Delivery(self._host, report, timeout_seconds).start()
 
     def _deadline(self, after: float) -> float | None:
         """Return when the next success is due; log a schedule that cannot be understood."""

@@ -13,12 +13,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from prometheus_client.metrics_core import Metric
 
 from batch_job import files, metrics
-from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
+from batch_job.gateway import Gateway, GatewayError, Group, Groups, RejectedError
 
 # node_exporter reads the files of this suffix.
 SUFFIX = ".prom"
@@ -59,30 +58,16 @@ def delete(gateway: Gateway, group: Group) -> None:
         os.unlink(name, dir_fd=directory)
 
 
-def groups(gateway: Gateway) -> dict[Group, dict[str, Any]]:
-    """Return all groups and their metrics, in the shape of Pushgateway's API.
-
-    Raises GatewayError.
-    """
-    groups = {}
+def groups(gateway: Gateway) -> Groups:
+    """Return all groups of jobs. Raises GatewayError."""
+    groups: Groups = {}
     with _opened(gateway) as directory:
         for _name, text in _files(directory, metrics.PREFIX):
-            families = _parse(text)
-            for family in families:
-                if family.name == PUSH_TIME and family.samples:
-                    labels = family.samples[0].labels
-                    group = Group(labels.get("job", ""), labels.get("instance", ""))
-                    groups[group] = {each.name: _shape(each) for each in families}
+            families = {family.name: family for family in _parse(text)}
+            for sample in families[PUSH_TIME].samples if PUSH_TIME in families else ():
+                group = Group(sample.labels.get("job", ""), sample.labels.get("instance", ""))
+                groups[group] = {name: metrics.samples(family) for name, family in families.items()}
     return groups
-
-
-def _shape(family: Metric) -> dict[str, Any]:
-    """Return a family in the shape of Pushgateway's API."""
-    return {
-        "metrics": [
-            {"labels": sample.labels, "value": str(sample.value)} for sample in family.samples
-        ]
-    }
 
 
 def _push_time() -> Metric:

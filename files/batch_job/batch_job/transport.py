@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
 
-from batch_job.gateway import Gateway, Group
+from batch_job.gateway import Gateway, Group, Groups
 
 
 class Transport(Protocol):
-    """What a module can do to the groups of a gateway. All raise GatewayError."""
+    """A module that reads and changes the groups of a gateway. All raise GatewayError."""
 
     def push(
         self, gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool
@@ -21,8 +21,8 @@ class Transport(Protocol):
     def delete(self, gateway: Gateway, group: Group) -> None:
         """Delete a group, if it is there."""
 
-    def groups(self, gateway: Gateway) -> dict[Group, dict[str, Any]]:
-        """Return all groups and their metrics, in the shape of Pushgateway's API."""
+    def groups(self, gateway: Gateway) -> Groups:
+        """Return all groups of jobs."""
 
 
 def transport_for(gateway: Gateway) -> Transport:

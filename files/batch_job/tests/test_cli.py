@@ -62,20 +62,16 @@ def one_line(done):
     return done.stderr.count("\n") == 1
 
 
-def test_a_broken_configuration_costs_the_report_alone(node):
-    (node.config / "config.json").write_text("{")
+@pytest.mark.parametrize(
+    ("configuration", "reason"),
+    [("{", "config.json"), ('{"gateways": []}', "no gateway is configured")],
+)
+def test_a_configuration_without_a_gateway_costs_the_report_alone(node, configuration, reason):
+    (node.config / "config.json").write_text(configuration)
     done = node(*RUN, "--", "sh", "-c", "echo out; exit 3")
     assert (done.returncode, done.stdout) == (3, "out\n")
     assert one_line(done)
-    assert "config.json" in done.stderr
-
-
-def test_no_gateway_costs_the_report_alone(node):
-    node.configure()
-    done = node(*RUN, "--", "sh", "-c", "echo out; exit 3")
-    assert (done.returncode, done.stdout) == (3, "out\n")
-    assert one_line(done)
-    assert "no gateway is configured" in done.stderr
+    assert reason in done.stderr
 
 
 def test_a_broken_declaration_costs_the_job_nothing(node):
@@ -122,14 +118,6 @@ def test_a_dead_gateway_and_a_full_disk_cost_the_job_nothing(node, dead_url):
     done = node(*RUN, "--state-directory", "/dev/null/x", "--", "sh", "-c", "echo out; exit 3")
     assert (done.returncode, done.stdout) == (3, "out\n")
     assert "the report is lost" in done.stderr
-
-
-def test_what_is_kept_is_for_its_owner_alone(node, dead_url):
-    node.configure(dead_url)
-    assert node.run("true").returncode == 0
-    [kept] = node.kept()
-    assert oct(kept.path.stat().st_mode & 0o7777) == "0o600"
-    assert oct(kept.path.parent.stat().st_mode & 0o7777) == "0o700"
 
 
 def test_last_success_and_deadline_survive_a_failure(node, pushgateway):
@@ -276,13 +264,6 @@ def test_the_environment_of_a_unit_says_nothing_to_the_reporter(node, pushgatewa
     done = node(*words, INVOCATION_ID="0", **told, **own)
     assert (done.returncode, done.stderr) == (0, "")
     assert pushgateway.result("nightly") == "success"
-
-
-def test_check_names_a_user_that_is_not_there(node):
-    node.declare("nightly", max_age="1h", user="nobody-of-that-name")
-    done = node("check")
-    assert done.returncode == 78
-    assert "job nightly: there is no user 'nobody-of-that-name' here" in done.stderr
 
 
 def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):
@@ -448,7 +429,14 @@ def test_check_takes_a_gateway_of_the_command_line(node, dead_url):
 
 @pytest.mark.parametrize(
     ("declaration", "reason"),
-    [({"grace": "soon"}, "jobs/nightly.json: grace: "), ({"ownr": "x"}, "jobs/nightly.json: ")],
+    [
+        ({"grace": "soon"}, "jobs/nightly.json: grace: "),
+        ({"ownr": "x"}, "jobs/nightly.json: "),
+        (
+            {"user": "nobody-of-that-name"},
+            "job nightly: there is no user 'nobody-of-that-name' here",
+        ),
+    ],
 )
 def test_check_names_the_declaration_that_means_nothing(node, declaration, reason):
     node.declare("nightly", **declaration)

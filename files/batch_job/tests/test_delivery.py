@@ -58,9 +58,7 @@ def host(waiting, logged, tmp_path):
 @pytest.fixture
 def deliver(host):
     def deliver(report, *urls, push=None, **options):
-        delivery = Delivery(host(*urls, push=push), report, **options)
-        delivery.start()
-        return delivery.finish()
+        return Delivery(host(*urls, push=push), report, **options).start().finish()
 
     return deliver
 
@@ -105,16 +103,6 @@ def test_a_gateway_that_is_down_costs_the_other_one_nothing(
     assert [kept.url for kept in waiting.kept()] == [dead_url]
 
 
-def test_a_report_waits_until_its_gateway_returns(deliver, waiting, start_pushgateway, port):
-    url = f"http://127.0.0.1:{port}"
-    deliver(own("x 1\n"), url)
-    returned = start_pushgateway(port)
-    deliver(own("y 1\n", job="other"), url)
-    assert returned.values("nightly")["x"] == 1
-    assert returned.values("other")["y"] == 1
-    assert waiting.is_empty()
-
-
 def test_kept_and_new_reports_of_a_group_arrive_as_one(deliver, waiting, pushgateway):
     waiting.keep(pushgateway.url, own("x 1\ny 1\n", replace=True, created=NOW - 60))
     pushes = []
@@ -142,15 +130,6 @@ def test_a_kept_failure_does_not_outlive_the_success_after_it(deliver, waiting, 
     deliver(own("x 1\n", replace=True), pushgateway.url)
     assert "stale" not in pushgateway.values("nightly")
     assert waiting.is_empty()
-
-
-def test_success_and_failure_that_were_both_kept_arrive_as_one(send_kept, waiting, pushgateway):
-    waiting.keep(pushgateway.url, end("success", 0, NOW - 60, deadline=NOW + 3540))
-    waiting.keep(pushgateway.url, end("signal", 143))
-    assert send_kept(pushgateway.url) == 1
-    found = pushgateway.values("nightly")
-    assert found["deadline_timestamp_seconds"] == pytest.approx(NOW + 3540)
-    assert found["last_exit_code"] == 143
 
 
 def test_a_report_tells_how_late_it_is(deliver, waiting, pushgateway):
@@ -203,9 +182,7 @@ def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushg
 
 def test_a_report_that_cannot_be_kept_is_told_in_one_sentence(host, dead_url, logged):
     full = host(dead_url)._replace(spool=Spool(spool.Path("/dev/null/x")))
-    delivery = Delivery(full, own("x 1\n"))
-    delivery.start()
-    delivery.finish()
+    Delivery(full, own("x 1\n")).start().finish()
     assert len(logged) == 1
     assert "the report is lost, it cannot be kept: " in logged[0]
 

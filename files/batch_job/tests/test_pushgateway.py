@@ -60,8 +60,9 @@ def test_groups_are_those_of_jobs(pushgateway, plain):
     push(plain)
     push(plain, group=Group("ci", ""))
     pushgateway.add("other", "x 1\n", instance="node1/disk/sda")
+    pushgateway.add("nightly", 'batch_job_x{a="b"} 1\n')
     assert set(http.groups(plain)) == {GROUP, Group("ci", "")}
-    assert http.groups(plain)[GROUP]["x"]["metrics"][0]["value"] == "1"
+    assert http.groups(plain)[GROUP]["batch_job_x"] == [({"a": "b"}, 1.0)]
 
 
 def test_a_url_may_end_in_a_slash(plain):
