@@ -66,12 +66,9 @@ class Rollout:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let `pytest molecule/SCENARIO/tests` find the scenario's inventory."""
-    scenario = next(
-        path
-        for path in Path(config.args[0].split("::")[0]).resolve().parents
-        if (path / "molecule.yml").exists()
-    )
-    config.option.ansible_inventory = str(scenario / "inventory")
+    for path in Path(config.args[0].split("::")[0]).resolve().parents:
+        if (path / "molecule.yml").exists():
+            config.option.ansible_inventory = str(path / "inventory")
 
 
 @pytest.fixture(scope="session")

@@ -84,12 +84,12 @@ def container_name(lab_name: str, node: str) -> str:
     return f"{LABEL}-{lab_name}-{node}"
 
 
-def up(lab: Lab, only: Collection[str] = ()) -> None:
+def up(lab: Lab, only: Collection[str] | None = None) -> None:
     """Start what of the lab does not run yet and write its inventory. Safe to repeat.
 
     Starts all nodes, or only those with the given names.
     """
-    started = [node for node in lab.nodes if not only or node.name in only]
+    started = [node for node in lab.nodes if only is None or node.name in only]
     CACHE.mkdir(parents=True, exist_ok=True)
     client = engine.connect()
     tags = {

@@ -26,9 +26,9 @@ from lab import REPOSITORY, LabError, nodes
 from lab.console import fail
 
 FOLDER = REPOSITORY / "molecule"
-AT_A_TIME = 3
-# The longest first; a scenario that is not here begins before them.
-BY_LENGTH = ("alerts", "services", "grafana", "compose", "fresh", "site", "jobs")
+AT_A_TIME = 4
+# Those that mostly wait, then the others, the longest first. One that is not here begins first.
+BY_LENGTH = ("alerts", "compose", "services", "grafana", "fresh", "site", "jobs")
 
 
 class Step(NamedTuple):
@@ -46,14 +46,16 @@ def names() -> list[str]:
 
 
 def hosts(scenario: str) -> set[str]:
-    """Return the names of the nodes that a scenario rolls out to."""
+    """Return the names of the nodes that a scenario rolls out to; `compose` has none."""
+    directory = FOLDER / scenario / "inventory"
 
     def walk(tree: object) -> Iterator[str]:
         for key, value in tree.items() if isinstance(tree, dict) else ():
             yield from (value or ()) if key == "hosts" else walk(value)
 
-    inventory = yaml.safe_load((FOLDER / scenario / "inventory" / "hosts.yml").read_text())
-    return set(walk(inventory))
+    if not (directory / "lab.py").exists():
+        return set()
+    return set(walk(yaml.safe_load((directory / "hosts.yml").read_text())))
 
 
 def steps(scenario: str) -> list[str]:

@@ -7,7 +7,17 @@ import tarfile
 
 import pytest
 
-from lab import LabError, archives, compose_plugin, console, engine, mirror, nodes, preflight
+from lab import (
+    LabError,
+    archives,
+    compose_plugin,
+    console,
+    engine,
+    mirror,
+    nodes,
+    preflight,
+    scenarios,
+)
 from lab.offline import debian
 
 
@@ -148,3 +158,25 @@ def test_the_inventory_gives_nodes_by_container_and_the_newest_versions():
 def test_a_command_that_fails_is_told_with_its_last_words():
     with pytest.raises(LabError, match="exit status 3:\nso sorry"):
         console.run(["sh", "-c", "echo so sorry; exit 3"])
+
+
+@pytest.mark.parametrize("name", scenarios.names())
+def test_a_scenario_starts_only_nodes_of_the_lab(name):
+    nodes_of_the_lab = {node.name for node in nodes.LABS["molecule"].nodes}
+    assert scenarios.hosts(name) <= nodes_of_the_lab
+    assert scenarios.hosts(name) or name == "compose"
+
+
+def test_no_node_belongs_to_two_scenarios():
+    names = [host for name in scenarios.names() for host in scenarios.hosts(name)]
+    assert sorted(names) == sorted(node.name for node in nodes.LABS["molecule"].nodes)
+
+
+def test_a_scenario_ends_with_the_step_that_fails(monkeypatch, tmp_path):
+    commands = {"converge": ["true"], "idempotence": ["false"], "verify": ["touch", "verified"]}
+    monkeypatch.setattr(scenarios, "command", lambda _scenario, step, _arguments: commands[step])
+    monkeypatch.setattr(scenarios, "REPOSITORY", tmp_path)
+    steps = scenarios.run("jobs", [], None)
+    assert [(step.name, step.status) for step in steps] == [("converge", 0), ("idempotence", 1)]
+    assert not (tmp_path / "verified").exists()
+    assert scenarios.table({"jobs": steps}).startswith("jobs  failed in 0 s  converge 0 s")
