@@ -94,9 +94,9 @@ class Pushgateway(clients.Pushgateway):
 
 
 @contextmanager
-def prometheus(directory: Path, *flags: str) -> Iterator[clients.Prometheus]:
+def prometheus(directory: Path, *flags: str, port: int = 0) -> Iterator[clients.Prometheus]:
     """Run Prometheus on `prometheus.yml` and `data` in a directory, until the block ends."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{port or free_port()}"
     service = clients.Prometheus(f"http://{address}")
     process = start(
         service,

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
+from collections.abc import Callable
+
+import requests
 
 from bench import notifications, reports, rollouts, rules
+from lab import LabError
+from lab.console import fail
 
-BENCHMARKS = {
-    "reports": reports.main,
-    "rollouts": rollouts.main,
-    "rules": rules.main,
-    "notifications": notifications.main,
+BENCHMARKS: dict[str, Callable[[], str]] = {
+    "reports": reports.measure,
+    "rollouts": rollouts.measure,
+    "rules": rules.measure,
+    "notifications": notifications.measure,
 }
 
+
+def main(names: list[str]) -> int:
+    """Print what each benchmark measured; 0 unless one fails, which is the last one."""
+    for name in names or BENCHMARKS:
+        load = os.getloadavg()[0]
+        try:
+            table = BENCHMARKS[name]()
+        except (LabError, TimeoutError, requests.RequestException) as error:
+            return fail(f"benchmark {name}: {error}")
+        cores = f"{platform.machine()}, {os.cpu_count()} cores of load {load:.1f} before"
+        print(f"\n{cores}, {table}")
+    return 0
+
+
 if __name__ == "__main__":
-    statuses = [BENCHMARKS[name]() for name in sys.argv[1:] or BENCHMARKS]
-    sys.exit(max(statuses))
+    sys.exit(main(sys.argv[1:]))
