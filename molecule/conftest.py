@@ -65,7 +65,7 @@ class Rollout:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let `pytest molecule/SCENARIO/tests` find the scenario's inventory."""
+    """Let `pytest molecule/<scenario>/tests` find the scenario's inventory."""
     for path in Path(config.args[0].split("::")[0]).resolve().parents:
         if (path / "molecule.yml").exists():
             config.option.ansible_inventory = str(path / "inventory")
