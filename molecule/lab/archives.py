@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,24 +16,21 @@ def archive_path(name: str, version: str, architecture: str) -> Path:
 
 def pack(archive: Path, programs: Mapping[str, Path]) -> None:
     """Write a release archive: one folder of the archive's name that holds the programs."""
+
+    def give_to_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.mode, member.uid, member.gid = 0o755, 0, 0
+        member.uname = member.gname = "root"
+        return member
+
     top = archive.name.removesuffix(".tar.gz")
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        gzip.GzipFile(archive, "wb", compresslevel=1, mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as packed,
-    ):
+    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
         for name, path in programs.items():
-            member = packed.gettarinfo(str(path), f"{top}/{name}")
-            member.mode, member.uid, member.gid = 0o755, 0, 0
-            member.uname = member.gname = "root"
-            with path.open("rb") as content:
-                packed.addfile(member, content)
+            packed.add(path, f"{top}/{name}", filter=give_to_root)
 
 
 def write_checksums(folder: Path) -> None:
-    """Write `sha256sums.txt` for the archives in a folder, in sha256sum's format."""
-    lines = [
-        f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"
-        for archive in sorted(folder.glob("*.tar.gz"))
-    ]
-    (folder / "sha256sums.txt").write_text("".join(lines))
+    """Write `sha256sums.txt` for the archives in a folder."""
+    names = sorted(path.name for path in folder.glob("*.tar.gz"))
+    sums = subprocess.check_output(["sha256sum", *names], cwd=folder)
+    (folder / "sha256sums.txt").write_bytes(sums)

@@ -20,10 +20,11 @@ STARTED_BY_LAB = CACHE / "dockerd.pid"
 
 
 def connect() -> docker.DockerClient:
-    """Return a client of an engine that answers.
+    """Return a client of an engine that answers; from here on, there is a cache directory.
 
     Raises LabError when there is none and none can be installed here.
     """
+    CACHE.mkdir(parents=True, exist_ok=True)
     client = running()
     if client and shutil.which("docker"):
         return client
@@ -87,7 +88,6 @@ def _start() -> None:
     # A killed dockerd leaves its pid file; a new one refuses to start when that number is in use.
     if PID_FILE.exists() and not is_dockerd(int(PID_FILE.read_text() or 0)):
         PID_FILE.unlink()
-    CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "dockerd.log").open("w") as log:
         daemon = subprocess.Popen(
             ["dockerd"],
@@ -97,13 +97,7 @@ def _start() -> None:
             start_new_session=True,
         )
     STARTED_BY_LAB.write_text(str(daemon.pid))
-
-    def started() -> bool:
-        if daemon.poll() is not None:
-            return True
-        return running() is not None
-
-    eventually(started, timeout_seconds=60)
+    eventually(lambda: daemon.poll() is not None or running(), timeout_seconds=60)
     if daemon.poll() is not None:
         tail = "\n".join((CACHE / "dockerd.log").read_text().splitlines()[-10:])
         raise LabError(f"dockerd ended with status {daemon.returncode}:\n{tail}")

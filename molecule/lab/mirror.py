@@ -43,22 +43,20 @@ UPSTREAM_TOOLS = {"node_exporter": "1.9.1"}
 
 
 def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
-    """Return the mirrored versions of each release, newest first; fill the mirror if needed.
+    """Return the mirrored versions of each release, newest first; fetch those that are missing.
 
     A mirror that lacks a release gets that one from where it has the others.
     """
-    if not INDEX.exists():
-        shutil.rmtree(MIRROR, ignore_errors=True)
-        with step("Filling the release mirror"):
-            found = _fetch_upstream(RELEASES)
-            origin = UPSTREAM_SOURCE if found else DEBIAN_SOURCE
-            _write_index(origin, found or debian.repack(client, image, RELEASES, MIRROR))
-    missing = [name for name in RELEASES if name not in versions()]
+    known = versions() if INDEX.exists() else {}
+    missing = [name for name in RELEASES if name not in known]
     if missing:
-        with step(f"Adding {', '.join(missing)} to the release mirror"):
-            found = _fetch_upstream(missing) if source() == UPSTREAM_SOURCE else None
-            added = found or debian.repack(client, image, missing, MIRROR)
-            _write_index(source(), versions() | added)
+        with step(f"Adding to the release mirror: {', '.join(missing)}"):
+            origin = source() if known else UPSTREAM_SOURCE
+            added = _fetch_upstream(missing) if origin == UPSTREAM_SOURCE else None
+            if added is None:
+                added = debian.repack(client, image, missing, MIRROR)
+                origin = origin if known else DEBIAN_SOURCE
+            _write_index(origin, known | added)
     unpack_programs()
     return versions()
 
@@ -109,29 +107,21 @@ def _fetch_upstream(names: Collection[str]) -> dict[str, list[str]] | None:
         ]
         for name in names
     }
-    for path in [
-        archive_path(name, version, architecture)
-        for name, versions in wanted.items()
-        for version in versions
-    ]:
-        sums = path.parent / "sha256sums.txt"
-        try:
-            for file in (sums, path):
-                _download(f"{UPSTREAM}/{file}", MIRROR / file)
-        except requests.RequestException:
-            for name in wanted:
-                shutil.rmtree(MIRROR / name, ignore_errors=True)
-            return None
-        digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
-        if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():
-            raise LabError(f"{UPSTREAM}/{path} has not the checksum that {sums} lists")
+    for name, versions in wanted.items():
+        for version in versions:
+            path = archive_path(name, version, architecture)
+            sums = path.parent / "sha256sums.txt"
+            try:
+                for file in (path, sums):
+                    response = requests.get(f"{UPSTREAM}/{file}", timeout=(5, 60))
+                    response.raise_for_status()
+                    (MIRROR / file).parent.mkdir(parents=True, exist_ok=True)
+                    (MIRROR / file).write_bytes(response.content)
+            except requests.RequestException:
+                for each in wanted:
+                    shutil.rmtree(MIRROR / each, ignore_errors=True)
+                return None
+            digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
+            if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():
+                raise LabError(f"{UPSTREAM}/{path} has not the checksum that {sums} lists")
     return wanted
-
-
-def _download(url: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with requests.get(url, stream=True, timeout=(5, 60)) as response:
-        response.raise_for_status()
-        with target.open("wb") as file:
-            for chunk in response.iter_content(1 << 20):
-                file.write(chunk)

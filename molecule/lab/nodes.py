@@ -90,7 +90,6 @@ def up(lab: Lab, only: Collection[str] | None = None) -> None:
     Starts all nodes, or only those with the given names.
     """
     started = [node for node in lab.nodes if only is None or node.name in only]
-    CACHE.mkdir(parents=True, exist_ok=True)
     client = engine.connect()
     tags = {
         suite: images.ensure(client, suite)
