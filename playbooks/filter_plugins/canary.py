@@ -1,217 +1,235 @@
-"""Filters that read how far the canaries of verify.yml came, from what its tasks registered."""
+"""Filters that follow the canaries of verify.yml from hop to hop, by what its tasks registered.
+
+A hop is a list: its name, where it happens, and the seconds that it took (None when nobody knows)
+or a text that says what is wrong.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 # The table of `batch-job status`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
 from batch_job.values import aligned
 
-Hosts = Iterable[str]
-# Variables of each host, `hostvars`.
-Variables = Mapping[str, Mapping[str, Any]]
+# Pushed values travel as decimal text.
+VALUE_TOLERANCE_SECONDS = 0.001
+# Between the clocks of Prometheus and Alertmanager.
+CLOCK_TOLERANCE_SECONDS = 1.0
+
+# What a task registered, or a host's variables.
+Values = Mapping[str, Any]
+# By host, or by a canary's instance.
+Table = Mapping[str, Values]
 
 
-class Hop(NamedTuple):
-    """One step of a canary: how many seconds it took, or why it did not happen."""
+def pushed_canaries(
+    senders: Iterable[str], hostvars: Table, targets: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the canaries that left their hosts, by instance.
 
-    instance: str
-    name: str
-    where: str
-    seconds: float | None
-    error: str = ""
-
-
-def pushed_canaries(senders: Hosts, hostvars: Variables) -> dict[str, str]:
-    """Return what each sender pushed, in Unix seconds as text, by `instance`."""
-    return {
-        _instance(hostvars[host], host): _stamp(hostvars[host])
-        for host in senders
-        if _asked(hostvars[host]) and not _push_error(hostvars[host])
-    }
-
-
-def canary_gateways(
-    senders: Hosts, hostvars: Variables, targets: Sequence[str]
-) -> dict[str, list[str]]:
-    """Return by which gateways each canary comes: those of `targets`, by their label.
-
-    A directory of node_exporter's has the empty label.
+    Each has its `stamp`, the pushed Unix seconds, and `gateways`, the values of Prometheus' label
+    `pushgateway` under which it must arrive: those of `targets`, and "" for node_exporter.
     """
-    found = {}
+    labels = [re.sub(":[0-9]+$", "", target) for target in targets]
+    canaries = {}
     for host in senders:
-        urls = hostvars[host].get("__canary_gateways", [])
-        are_directories = [url.startswith("file:") for url in urls]
-        labels = [""] if any(are_directories) else []
-        if not urls or not all(are_directories):
-            labels += [re.sub(":[0-9]+$", "", target) for target in targets]
-        found[_instance(hostvars[host], host)] = labels
-    return found
+        if "__canary_stamp" not in hostvars[host] or isinstance(_push(hostvars[host]), str):
+            continue
+        # A gateway that sends is no reporter and names none.
+        urls = hostvars[host].get("__canary_gateways")
+        is_directory = [url.startswith("file:") for url in urls or ()]
+        canaries[_instance(hostvars, host)] = {
+            "stamp": float(hostvars[host]["__canary_stamp"]["stdout"]),
+            "gateways": [""] * any(is_directory)
+            + labels * (urls is not None and not (urls and all(is_directory))),
+        }
+    return canaries
 
 
-def firing_canaries(prometheus: Hosts, hostvars: Variables) -> dict[str, float]:
-    """Return when the alert of each canary first fired anywhere, in Unix seconds."""
-    firing: dict[str, float] = {}
-    for host in prometheus:
-        for instance, state in _evaluated(hostvars[host]).items():
-            if "firing" in state:
-                firing[instance] = min(state["firing"], firing.get(instance, state["firing"]))
-    return firing
+def watched_canaries(response: Values, canaries: Table, host: str) -> dict[str, dict[str, Any]]:
+    """Return the `hops` of each canary at a Prometheus, and when its alert was first `firing`.
+
+    The response has the series of canaries and of their alerts.
+    """
+    error = _service_error(response)
+    series = response.get("json", {}).get("data", {}).get("result", [])
+    watched = {}
+    for instance, canary in canaries.items():
+        scraped: dict[str, float] = {}
+        alerts = []
+        for metric, values in ((each["metric"], each["values"]) for each in series):
+            if metric.get("instance", "") != instance:
+                continue
+            if metric["__name__"] == "ALERTS":
+                alerts += [time for time, _ in values]
+            for time, value in values:
+                if abs(float(value) - canary["stamp"]) <= VALUE_TOLERANCE_SECONDS:
+                    scraped.setdefault(metric.get("pushgateway", ""), time)
+        first = min(scraped.values(), default=None)
+        firing = min((time for time in alerts if first and time >= first), default=None)
+        missing = sorted(set(canary["gateways"]) - set(scraped))
+        if missing or first is None:
+            gateways = ", ".join(name or "node_exporter" for name in missing) or "any gateway"
+            hops = [["scraped", host, error or f"it does not come from {gateways}"]]
+        else:
+            hops = [["scraped", host, max(scraped.values()) - canary["stamp"]]]
+            silence = error or "BatchJobCanary does not fire: are the rules loaded?"
+            hops.append(["evaluated", host, firing - first if firing else silence])
+        watched[instance] = {"hops": hops, "firing": firing}
+    return watched
+
+
+def firing_canaries(hosts: Iterable[str], hostvars: Table) -> dict[str, float]:
+    """Return when the alert of each canary first fired on any Prometheus, in Unix seconds."""
+    times: dict[str, list[float]] = {}
+    for host in hosts:
+        for instance, canary in hostvars[host].get("__canaries_scraped", {}).items():
+            if canary["firing"]:
+                times.setdefault(instance, []).append(canary["firing"])
+    return {instance: min(each) for instance, each in times.items()}
+
+
+def accepted_canaries(
+    response: Values, firing: Mapping[str, float], host: str
+) -> dict[str, dict[str, Any]]:
+    """Return the `hops` of each firing canary at an Alertmanager.
+
+    A canary that was accepted also has `accepted`, in Unix seconds, and the alert's `receivers`.
+    """
+    error = _service_error(response) or "the alert did not arrive"
+    canaries: dict[str, dict[str, Any]] = {
+        instance: {"hops": [["accepted", host, error]]} for instance in firing
+    }
+    for alert in response.get("json", ()):
+        instance = alert["labels"].get("instance", "")
+        # Not startsAt: an alert that still stands from before keeps its own.
+        accepted = datetime.fromisoformat(alert["updatedAt"]).timestamp()
+        if instance not in firing or accepted < firing[instance] - CLOCK_TOLERANCE_SECONDS:
+            continue
+        if alert["status"]["state"] == "suppressed":
+            canaries[instance]["hops"] = [["accepted", host, "the alert is silenced or inhibited"]]
+        else:
+            canaries[instance] = {
+                "hops": [["accepted", host, accepted - firing[instance]]],
+                "accepted": accepted,
+                "receivers": [receiver["name"] for receiver in alert["receivers"]],
+            }
+    return canaries
+
+
+def are_fine(canaries: Table) -> bool:
+    """Return whether no hop of the canaries is broken."""
+    return not any(
+        isinstance(hop[-1], str) for canary in canaries.values() for hop in canary["hops"]
+    )
 
 
 def canary_hops(
-    senders: Hosts, prometheus: Sequence[str], alertmanagers: Sequence[str], hostvars: Variables
+    senders: Iterable[str], groups: Mapping[str, Sequence[str]], hostvars: Table
 ) -> list[list[Any]]:
-    """Return the hops of all canaries as plain lists, in order, as far as each came."""
-    firing = firing_canaries(prometheus, hostvars)
-    hops: list[Hop] = []
+    """Return the hops of all canaries behind their instances, in order, as far as each came."""
+    watchers, alertmanagers = groups.get("prometheus", ()), groups.get("alertmanager", ())
+    firing = firing_canaries(watchers, hostvars)
+    all_hops: list[list[Any]] = []
     for host in senders:
-        if not _asked(hostvars[host]):
+        if "__canary_stamp" not in hostvars[host]:
             continue
-        instance = _instance(hostvars[host], host)
-        hops.append(_push(instance, host, hostvars[host]))
-        if hops[-1].error:
-            continue
-        stamp = float(_stamp(hostvars[host]))
-        for watcher in prometheus:
-            hops += _watch(instance, watcher, hostvars[watcher], stamp)
-        if not prometheus:
-            hops.append(Hop(instance, "scraped", "-", None, "there is no Prometheus"))
-        if instance in firing:
-            hops += _notify(instance, alertmanagers, hostvars, firing[instance])
-    return [list(hop) for hop in hops]
+        instance = _instance(hostvars, host)
+        hops = [["pushed", host, _push(hostvars[host])]]
+        if not isinstance(hops[0][-1], str):
+            hops += _hops("scraped", instance, watchers, hostvars) or [
+                ["scraped", "-", "there is no Prometheus"]
+            ]
+            if instance in firing:
+                hops += _hops("accepted", instance, alertmanagers, hostvars) or [
+                    ["accepted", "-", "there is no Alertmanager"]
+                ]
+                hops += _delivery(instance, [hostvars[name] for name in alertmanagers])
+        all_hops += [[instance, *hop] for hop in hops]
+    return all_hops
+
+
+def _hops(name: str, instance: str, hosts: Iterable[str], hostvars: Table) -> list[list[Any]]:
+    """Return the hops of a canary on some hosts, from the first, `name`, as they remember them."""
+    hops = []
+    for host in hosts:
+        canary = hostvars[host].get(f"__canaries_{name}", {}).get(instance, {})
+        hops += canary.get("hops", [[name, host, "it was not asked"]])
+    return hops
 
 
 def hop_table(hops: Iterable[Sequence[Any]]) -> list[str]:
     """Return the lines of a table of hops."""
     rows = [("CANARY OF", "HOP", "WHERE", "LATENCY")]
-    for hop in (Hop(*each) for each in hops):
-        took = "BROKEN" if hop.error else "-" if hop.seconds is None else f"{hop.seconds:.2f} s"
-        rows.append((hop.instance, hop.name, hop.where, took))
+    for *place, outcome in hops:
+        is_broken = isinstance(outcome, str)
+        seconds = "-" if outcome is None or is_broken else f"{outcome:.2f} s"
+        rows.append((*place, "BROKEN" if is_broken else seconds))
     return aligned(rows)
 
 
-def broken_hops(hops: Iterable[Sequence[Any]]) -> list[str]:
+def broken_hops(hops: Sequence[Sequence[Any]]) -> list[str]:
     """Return a sentence for each broken hop."""
-    found = [Hop(*each) for each in hops]
-    broken = [f"{hop.instance}, {hop.name}, {hop.where}: {hop.error}" for hop in found if hop.error]
-    return broken if found else ["no host took part"]
+    if not hops:
+        return ["no host took part"]
+    return [f"{', '.join(hop[:-1])}: {hop[-1]}" for hop in hops if isinstance(hop[-1], str)]
 
 
-def _instance(variables: Mapping[str, Any], host: str) -> str:
-    return str(variables.get("batch_job_instance", host))
+def _instance(hostvars: Table, host: str) -> str:
+    return str(hostvars[host].get("batch_job_instance", host))
 
 
-def _asked(variables: Mapping[str, Any]) -> bool:
-    """Tell whether this run was to push from a host; --limit may have left it out."""
-    return "__verify_reached" in variables
-
-
-def _stamp(variables: Mapping[str, Any]) -> str:
-    """Return the canary's value."""
-    return str(variables["__canary_stamp"]["stdout"])
-
-
-def _push_error(variables: Mapping[str, Any]) -> str:
-    """Return why the canary of a host was not pushed; empty when it was."""
-    reached = variables["__verify_reached"]
-    if not reached.get("ping"):
-        return str(reached.get("msg") or "the host cannot be reached")
-    done = variables.get("__canary_push", {})
-    if "rc" in done:
-        # A report that is kept for later is no failure of the program.
-        return str(done.get("stderr") or ("" if done["rc"] == 0 else f"exit status {done['rc']}"))
-    request = variables.get("__canary_request", {})
+def _push(variables: Values) -> float | str | None:
+    """Return how long the push of a host took, or why it failed."""
+    if "stdout" not in variables["__canary_stamp"]:
+        return str(variables["__canary_stamp"].get("msg") or "the host cannot be reached")
+    command, request = (variables.get(f"__canary_{name}", {}) for name in ("push", "request"))
+    # The program does not fail when it keeps a report for later.
+    if command.get("stderr") or command.get("rc"):
+        return str(command["stderr"] or f"exit status {command['rc']}")
+    if "delta" in command:
+        hours, minutes, seconds = command["delta"].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     if request.get("status") == 200:
+        return None
+    return str(request.get("msg") or command.get("msg") or "it was not tried")
+
+
+def _service_error(response: Values) -> str:
+    """Return why a service did not answer; empty when it did."""
+    if response.get("status") == 200:
         return ""
-    return str(request.get("msg") or done.get("msg") or "it was not tried")
+    message = re.sub("^Status code was .*?: ", "", str(response.get("msg", "")))
+    service = response.get("url", "").partition("/api/")[0]
+    return f"{service} does not answer: {message}" if service else message
 
 
-def _push(instance: str, host: str, variables: Mapping[str, Any]) -> Hop:
-    error = _push_error(variables)
-    delta = variables.get("__canary_push", {}).get("delta")
-    seconds = None if error or not delta else _delta(delta)
-    return Hop(instance, "pushed", host, seconds, error)
-
-
-def _delta(text: str) -> float:
-    """Return H:MM:SS.ffffff in seconds."""
-    hours, minutes, seconds = text.split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-
-
-def _evaluated(variables: Mapping[str, Any]) -> dict[str, Any]:
-    found = variables.get("__canary_evaluation", {}).get("canaries", {})
-    return dict(found)
-
-
-def _watch(instance: str, host: str, variables: Mapping[str, Any], stamp: float) -> list[Hop]:
-    """Return how a Prometheus scraped and evaluated a canary."""
-    result = variables.get("__canary_evaluation", {})
-    state = _evaluated(variables).get(instance, {})
-    times = state.get("scraped", {})
-    missing = sorted(set(result.get("pushgateways", {}).get(instance, [])) - set(times))
-    if not times or missing:
-        gateways = ", ".join(each or "node_exporter" for each in missing) or "any gateway"
-        reason = result.get("error") or result.get("msg") or f"it does not come from {gateways}"
-        return [Hop(instance, "scraped", host, None, reason)]
-    scraped = Hop(instance, "scraped", host, max(times.values()) - stamp)
-    if "firing" not in state:
-        reason = result.get("error") or "BatchJobCanary does not fire: are the rules loaded?"
-        return [scraped, Hop(instance, "evaluated", host, None, reason)]
-    return [scraped, Hop(instance, "evaluated", host, state["firing"] - min(times.values()))]
-
-
-def _notify(
-    instance: str, alertmanagers: Sequence[str], hostvars: Variables, firing: float
-) -> list[Hop]:
-    """Return how the Alertmanagers took and delivered the alert of a canary."""
-    if not alertmanagers:
-        return [Hop(instance, "accepted", "-", None, "there is no Alertmanager")]
-    hops = []
-    accepted = []
-    for host in alertmanagers:
-        result = hostvars[host].get("__canary_acceptance", {})
-        state = result.get("canaries", {}).get(instance)
-        if not state:
-            reason = result.get("error") or result.get("msg") or "the alert did not arrive"
-            hops.append(Hop(instance, "accepted", host, None, reason))
-            continue
-        if state["state"] == "suppressed":
-            hops.append(Hop(instance, "accepted", host, None, "the alert is silenced or inhibited"))
-            continue
-        hops.append(Hop(instance, "accepted", host, state["accepted"] - firing))
-        accepted.append(state)
-    if not accepted:
-        return hops
-    receivers = sorted({name for state in accepted for name in state["receivers"]})
-    times = []
-    reasons = []
-    for host in alertmanagers:
-        result = hostvars[host].get("__canary_delivery", {})
-        if instance in result.get("canaries", {}):
-            times.append(result["canaries"][instance])
-        elif not result.get("skipped"):
-            reasons.append(str(result.get("msg") or "nothing came"))
-    where = "receiver " + ", ".join(receivers)
-    results = [hostvars[host].get("__canary_delivery", {}) for host in alertmanagers]
-    asked = [result for result in results if result and not result.get("skipped")]
-    times = [result["json"][instance] for result in asked if instance in result.get("json", {})]
+def _delivery(instance: str, alertmanagers: Sequence[Values]) -> list[list[Any]]:
+    """Return the hop of an accepted alert to its receiver, unless there is no such receiver."""
+    canaries = [host.get("__canaries_accepted", {}).get(instance, {}) for host in alertmanagers]
+    accepted = [canary for canary in canaries if "accepted" in canary]
+    responses = [host.get("__canary_delivery", {"skipped": True}) for host in alertmanagers]
+    responses = [response for response in responses if not response.get("skipped")]
+    if not accepted or not responses:
+        return []
+    receivers = sorted({name for canary in accepted for name in canary["receivers"]})
+    documents = [response["json"] for response in responses if "json" in response]
+    times = [document[instance] for document in documents if instance in document]
+    errors = {str(response.get("msg", "")) for response in responses if "json" not in response}
+    outcome: float | str
     if times:
-        since = min(state["accepted"] for state in accepted)
-        hops.append(Hop(instance, "delivered", where, min(times) - since))
-    elif asked:
-        unheard = {str(result.get("msg", "")) for result in asked if "json" not in result}
-        reason = "; ".join(sorted(unheard)) or "nothing was delivered to the canary's receiver"
-        if receivers == ["nobody"]:
-            reason = "it is routed to nobody: Alertmanager was rolled out without its address"
-        hops.append(Hop(instance, "delivered", where, None, reason))
-    return hops
+        outcome = min(times) - min(canary["accepted"] for canary in accepted)
+    elif receivers == ["nobody"]:
+        outcome = "it is routed to nobody: Alertmanager was rolled out without its address"
+    else:
+        outcome = "; ".join(sorted(errors)) or "nothing was delivered to the canary's receiver"
+    return [["delivered", "receiver " + ", ".join(receivers), outcome]]
 
 
 class FilterModule:
@@ -219,11 +237,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
+        public = (accepted_canaries, are_fine, broken_hops, canary_hops, firing_canaries)
         return {
-            "broken_hops": broken_hops,
-            "canary_hops": canary_hops,
-            "canary_gateways": canary_gateways,
-            "firing_canaries": firing_canaries,
-            "hop_table": hop_table,
-            "pushed_canaries": pushed_canaries,
+            each.__name__: each for each in (*public, hop_table, pushed_canaries, watched_canaries)
         }
