@@ -15,10 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (("up", "start a lab"), ("down", "remove a lab")):
-        each = commands.add_parser(command, help=text)
-        each.add_argument("lab", choices=nodes.LABS)
+        commands.add_parser(command, help=text).add_argument("lab", choices=nodes.LABS)
     commands.add_parser("cache", help="build images, mirror and Compose plugin, start nothing")
-    commands.add_parser("versions", help="say which programs the lab runs")
+    commands.add_parser("versions", help="print which programs the lab runs")
     commands.add_parser("forget", help="remove the cache and the node images")
     options = parser.parse_args(arguments)
     try:
@@ -35,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             missing = grafana.ensure(client, tag)
             if options.command == "cache":
                 compose_plugin.ensure(client)
-            for name, found in versions.items():
-                print(f"{name:13} {', '.join(found)} (from {mirror.source()})")
+            for name, mirrored in versions.items():
+                print(f"{name:13} {', '.join(mirrored)} (from {mirror.source()})")
             origin = f"a STAND-IN, tests are skipped: {missing}" if missing else "its own packages"
             print(f"{'grafana':13} {grafana.version()} (from {origin})")
     except LabError as error:

@@ -1,4 +1,4 @@
-"""The Compose stack: start it, show what it tells of its jobs, remove it."""
+"""The Compose stack: start it, show the states of its jobs, remove it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def up(client: docker.DockerClient) -> None:
-    """Start the stack, and say where it is and which alerts its jobs raise."""
+    """Start the stack; print its addresses and the alerts that its jobs raise."""
     with step("Writing what the containers mount: ansible-playbook playbooks/compose.yml"):
         playbook = str(Path(sys.executable).with_name("ansible-playbook"))
         inventory = str(REPOSITORY / "inventories" / "compose")
@@ -85,18 +85,18 @@ def up(client: docker.DockerClient) -> None:
         alertmanager = Alertmanager(addresses["alertmanager"])
         alerts = eventually(lambda: expected_alerts(alertmanager), 300)
     print(f"\n{overview.table(Prometheus(addresses['prometheus']))}\n")
-    for alert in sorted(alerts, key=lambda each: str(each["startsAt"])):
-        receivers = ", ".join(each["name"] for each in alert["receivers"])
+    for alert in sorted(alerts, key=lambda alert: str(alert["startsAt"])):
+        receivers = ", ".join(receiver["name"] for receiver in alert["receivers"])
         summary = alert["annotations"]["summary"]
         print(f"since {alert['startsAt'][11:19]} UTC, to {receivers}: {summary}")
-    print("\nNo host is behind these jobs: what one said is in the log of its container.")
+    print("\nThese jobs have no host: the output of each is in the log of its container.")
     print("`make compose-down` ends it and keeps what it knows; `make compose-clean` removes all.")
 
 
 def expected_alerts(alertmanager: Alertmanager) -> list[dict[str, Any]]:
     """Return the alerts that fire, once those are among them for which the jobs are made."""
     alerts = alertmanager.active()
-    names = {(each["labels"]["alertname"], each["labels"].get("job", "")) for each in alerts}
+    names = {(alert["labels"]["alertname"], alert["labels"].get("job", "")) for alert in alerts}
     return alerts if names >= EXPECTED else []
 
 

@@ -31,9 +31,7 @@ def main() -> int:
         with step("Running the backup of /etc; the database's never runs"):
             play("demo_jobs.yml")
         webhook = Webhook(nodes.url("demo", "webhook", Webhook.port))
-        with step(
-            "Waiting until the missing backup is noticed and somebody is told (half a minute)"
-        ):
+        with step("Waiting for the notification of the missing backup (half a minute)"):
             notification = eventually(lambda: find_notification(webhook), timeout_seconds=120)
             eventually(lambda: has_reported(BACKUP, ran_after), timeout_seconds=30)
             eventually(ALERTMANAGER.active, timeout_seconds=30)
@@ -51,8 +49,8 @@ def main() -> int:
     print(f"Alertmanager  {ALERTMANAGER.url}{pages['alertmanager']}")
     print(f"Notifications {webhook.url}\n")
     versions = (
-        f"{name} {found[0]}"
-        for name, found in mirror.versions().items()
+        f"{name} {newest}"
+        for name, (newest, *_) in mirror.versions().items()
         if name not in mirror.UPSTREAM_TOOLS
     )
     print(f"Ran {', '.join(versions)} from {mirror.source()}.")

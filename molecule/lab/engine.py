@@ -62,7 +62,7 @@ def stop_if_unused(client: docker.DockerClient) -> None:
 
 
 def is_dockerd(pid: int) -> bool:
-    """Tell whether `pid` is a running dockerd, and not another program that got its number."""
+    """Return whether `pid` is a running dockerd, and not another program that got its number."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,6 +1,6 @@
 """The release mirror: upstream's archives or, where they cannot be fetched, Debian's builds.
 
-The roles cannot tell the difference: they get another base URL and other versions.
+The roles run the same tasks either way, with another base URL and other versions.
 """
 
 from __future__ import annotations
@@ -61,17 +61,16 @@ def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
     return versions()
 
 
-def _write_index(origin: str, found: Mapping[str, list[str]]) -> None:
+def _write_index(origin: str, mirrored: Mapping[str, list[str]]) -> None:
     """Write what is in the mirror, in one step for those who read it meanwhile."""
     written = INDEX.with_suffix(f".{os.getpid()}")
-    written.write_text(json.dumps({"source": origin, "versions": found}, indent=2))
+    written.write_text(json.dumps({"source": origin, "versions": mirrored}, indent=2))
     written.replace(INDEX)
 
 
 def versions() -> dict[str, list[str]]:
     """Return the mirrored versions of each release, newest first."""
-    found = json.loads(INDEX.read_text())["versions"]
-    return {name: list(each) for name, each in found.items()}
+    return dict(json.loads(INDEX.read_text())["versions"])
 
 
 def source() -> str:
@@ -118,8 +117,8 @@ def _fetch_upstream(names: Collection[str]) -> dict[str, list[str]] | None:
                     (MIRROR / file).parent.mkdir(parents=True, exist_ok=True)
                     (MIRROR / file).write_bytes(response.content)
             except requests.RequestException:
-                for each in wanted:
-                    shutil.rmtree(MIRROR / each, ignore_errors=True)
+                for fetched in wanted:
+                    shutil.rmtree(MIRROR / fetched, ignore_errors=True)
                 return None
             digest = hashlib.sha256((MIRROR / path).read_bytes()).hexdigest()
             if f"{digest}  {path.name}" not in (MIRROR / sums).read_text().splitlines():

@@ -9,30 +9,30 @@ from clients import Prometheus
 from dashboards.states import STATES
 
 HEAD = ("JOB", "HOST", "STATE", "LAST SUCCESS", "ALERT")
-# Of several, the one that says most.
+# Shown first, if there are several.
 IMPORTANT = ("BatchJobFailed", "BatchJobStuck", "BatchJobMissed")
 
 
 def pages(has_pages: bool) -> dict[str, str]:
-    """Return what of each service to look at; Debian's builds of two come without their pages."""
+    """Return the path of each service's page; Debian's builds of two come without."""
     if has_pages:
         return {"prometheus": "/alerts", "pushgateway": "", "alertmanager": ""}
     return {"prometheus": "/api/v1/alerts", "pushgateway": "", "alertmanager": "/api/v2/alerts"}
 
 
 def table(prometheus: Prometheus) -> str:
-    """Return a line for each job, the fine ones first."""
+    """Return a table of all jobs, the fine ones first."""
     successes = {
         (labels["job"], labels.get("instance")): value
         for labels, value in prometheus.query("batch_job:last_success_timestamp_seconds")
     }
     problems = prometheus.firing()
     rows = []
-    for labels, state in sorted(prometheus.query("batch_job:state"), key=lambda found: found[1]):
+    for labels, state in sorted(prometheus.query("batch_job:state"), key=lambda series: series[1]):
         job, instance = labels["job"], labels.get("instance")
         success = successes.get((job, instance))
         ago = f"{spoken(time.time() - success)} ago" if success else "never"
-        names = sorted(name for name, each in problems if each == job)
+        names = sorted(name for name, failing in problems if failing == job)
         names.sort(key=lambda name: name not in IMPORTANT)
         rows.append((job, instance or "-", STATES[int(state)].name, ago, " ".join(names[:1])))
     return "\n".join(aligned([HEAD, *rows]))

@@ -1,4 +1,4 @@
-"""Say what this machine lacks before anything is changed.
+"""Report what this machine lacks, before anything is changed.
 
 Runs with the system's Python and its standard library, because it comes before `.venv`.
 """
@@ -56,7 +56,7 @@ def missing_engine(
 
 
 def engine_answers() -> bool:
-    """Tell whether a local engine's socket accepts a connection; a remote one is trusted."""
+    """Return whether a local engine's socket accepts a connection; a remote one is trusted."""
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     if not host.startswith("unix://"):
         return True
@@ -79,23 +79,23 @@ def taken_ports(ports: Mapping[int, str]) -> Iterator[str]:
 
 
 def demo_runs() -> bool:
-    """Tell whether the demo itself may listen on its ports."""
+    """Return whether the demo itself may listen on its ports."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return (cache / "batch-job-lab" / "inventory-demo.json").exists()
 
 
 def compose_ports() -> dict[int, str]:
-    """Return the ports of the Compose stack, as the environment or else compose/.env says."""
+    """Return the ports of the Compose stack, from the environment or else compose/.env."""
     lines = (COMPOSE / ".env").read_text().splitlines()
-    found = (line.split("=", 1) for line in lines if "_PORT=" in line)
+    settings = (line.split("=", 1) for line in lines if "_PORT=" in line)
     return {
         int(os.environ.get(name, port)): f"{name.removesuffix('_PORT').capitalize()}, {name}"
-        for name, port in found
+        for name, port in settings
     }
 
 
 def compose_runs() -> bool:
-    """Tell whether the Compose stack itself may listen on its ports."""
+    """Return whether the Compose stack itself may listen on its ports."""
     project = os.environ.get("COMPOSE_PROJECT_NAME", "batch-jobs")
     label = f"label=com.docker.compose.project={project}"
     if shutil.which("docker") is None:
@@ -107,7 +107,7 @@ def compose_runs() -> bool:
 def closed_folders(repository: Path) -> Iterator[str]:
     """Yield what keeps the users of containers from reading what they mount of a clone."""
     folders = [repository / folder for folder in MOUNTED]
-    closed = [str(each) for each in folders if each.stat().st_mode & 0o005 != 0o005]
+    closed = [str(folder) for folder in folders if folder.stat().st_mode & 0o005 != 0o005]
     if closed:
         yield f"The users of containers cannot read these: chmod -R go+rX {' '.join(closed)}"
 

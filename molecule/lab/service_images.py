@@ -59,7 +59,7 @@ def ensure(client: docker.DockerClient) -> Images:
 def _unavailable(client: docker.DockerClient, wanted: Mapping[str, str]) -> dict[str, str]:
     """Pull the images that are not there; return why some cannot be, by variable.
 
-    A registry that does not answer takes long not to: each is asked only until then.
+    Waiting for a registry that does not answer takes long: each gets one chance.
     """
     problems: dict[str, str] = {}
     silent: dict[str, str] = {}

@@ -71,6 +71,13 @@ def test_the_stand_in_has_the_packages_paths(tmp_path):
     assert "Version: 1.2.3\n" in (tree / "DEBIAN/control").read_text()
 
 
+def test_another_version_of_the_stand_in_has_a_folder_of_its_own(monkeypatch):
+    before = grafana.folder()
+    monkeypatch.setattr(grafana, "version", lambda: "1.2.3")
+    assert grafana.folder() != before
+    assert grafana.folder().parent == before.parent
+
+
 def test_a_repository_that_cannot_be_reached_is_named_with_the_reason(monkeypatch):
     def refuse(url, **options):
         raise requests.ConnectionError("no such host")

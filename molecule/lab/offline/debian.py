@@ -126,7 +126,7 @@ def repack(
     versions: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         unpacked = Path(directory)
-        wanted = [(package, each.suite) for each in releases for package in each.packages]
+        wanted = [(package, release.suite) for release in releases for package in release.packages]
         if any(release.suite == SHARED_SUITE for release in releases):
             wanted += [(package, SHARED_SUITE) for package in SHARED_PACKAGES]
         fetch_packages(client, image, wanted, unpacked)

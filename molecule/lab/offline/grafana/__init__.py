@@ -34,7 +34,7 @@ def version() -> str:
 
 
 def folder() -> Path:
-    """Return where the stand-in is, of its own for each version: a lab that runs keeps its key."""
+    """Return the stand-in's folder, another one for each version: a running lab keeps its key."""
     sources = sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc")
     content = b"".join(path.read_bytes() for path in sources) + version().encode()
     return MIRROR / f"grafana-stand-in-{hashlib.sha256(content).hexdigest()[:8]}"
@@ -49,8 +49,8 @@ def ensure(client: docker.DockerClient, image: str) -> str:
             out.mkdir()
             if reason:
                 with step("Building a stand-in for Grafana, which cannot be fetched"):
-                    for each in (version(), PREVIOUS):
-                        write_package(out / "packages" / each, each)
+                    for packaged in (version(), PREVIOUS):
+                        write_package(out / "packages" / packaged, packaged)
                     run_script(client, image, (HERE / "build_repository.sh").read_text(), out)
             (out / "missing").write_text(reason)
             out.rename(folder())

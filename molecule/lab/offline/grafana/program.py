@@ -63,7 +63,7 @@ def serve(home: Path, config: configparser.RawConfigParser) -> None:
                 self.answer(404, {"message": "This is a stand-in for Grafana"})
 
         def is_known(self) -> bool:
-            """Tell whether the request brings login and password of a user."""
+            """Return whether the request has login and password of a user."""
             _, _, credentials = self.headers.get("Authorization", "").partition("Basic ")
             login, _, password = base64.b64decode(credentials).decode().partition(":")
             query = "SELECT id FROM user WHERE login = ? AND password = ?"
