@@ -9,22 +9,10 @@ import ssl
 from collections.abc import Iterable
 from http.client import HTTPException
 from typing import Any
+from urllib import request as http
 from urllib.error import HTTPError, URLError
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
 
-from prometheus_client.exposition import (
-    delete_from_gateway,
-    push_to_gateway,
-    pushadd_to_gateway,
-)
+from prometheus_client import exposition
 from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
@@ -36,7 +24,6 @@ from batch_job.gateway import (
     Groups,
     RejectedError,
 )
-from batch_job.metrics import Families
 
 # How long a gateway may stay silent.
 PUSH_TIMEOUT_SECONDS = 3.0
@@ -47,13 +34,13 @@ BAD_CREDENTIALS = (401, 403)
 
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
-    send = push_to_gateway if replace else pushadd_to_gateway
-    send(registry=Families(families), **_arguments(gateway, group))
+    send = exposition.push_to_gateway if replace else exposition.pushadd_to_gateway
+    send(registry=metrics.Families(families), **_arguments(gateway, group))
 
 
 def delete(gateway: Gateway, group: Group) -> None:
     """Delete a group, if it is there. Raises GatewayError."""
-    delete_from_gateway(**_arguments(gateway, group))
+    exposition.delete_from_gateway(**_arguments(gateway, group))
 
 
 def groups(gateway: Gateway) -> Groups:
@@ -107,7 +94,7 @@ def _request(
     except (OSError, ValueError) as error:
         raise CredentialsError(f"{gateway.url}: {error}") from error
     # The scheme was checked with the configuration.
-    request = Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
+    request = http.Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
     try:
         with opener.open(request, timeout=timeout) as response:
             return bytes(response.read())
@@ -144,19 +131,20 @@ def _secret(path: str) -> str:
 
 
 @functools.cache
-def _opener(gateway: Gateway) -> OpenerDirector:
+def _opener(gateway: Gateway) -> http.OpenerDirector:
     """Return the opener for a gateway's URL. Raises OSError when a file cannot be read.
 
     urllib's own opener follows a redirect of a push with a GET, which would look like a success,
     and it always loads the system's certificates, which takes 12 ms.
     """
-    opener = OpenerDirector()
-    handlers = (ProxyHandler(), HTTPHandler(), HTTPErrorProcessor(), HTTPDefaultErrorHandler())
-    for handler in handlers:
-        opener.add_handler(handler)
+    opener = http.OpenerDirector()
+    opener.add_handler(http.ProxyHandler())
+    opener.add_handler(http.HTTPHandler())
+    opener.add_handler(http.HTTPErrorProcessor())
+    opener.add_handler(http.HTTPDefaultErrorHandler())
     if gateway.url.startswith("https:"):
         context = ssl.create_default_context(cafile=gateway.ca_file or None)
         if gateway.cert_file:
             context.load_cert_chain(gateway.cert_file, gateway.key_file)
-        opener.add_handler(HTTPSHandler(context=context))
+        opener.add_handler(http.HTTPSHandler(context=context))
     return opener
