@@ -91,13 +91,15 @@ def test_the_table_has_the_metrics_that_each_report_pushes(pushes):
             row = pushed.setdefault(name, [labels, family.documentation, *[""] * len(REPORTS)])
             condition = "yes" if name in always else "if due" if name in due else "if counted"
             row[2 + REPORTS.index(report)] = condition
-            assert family.type == "gauge"
+            assert (family.type, row[0]) == ("gauge", labels)
     assert rows("metric", "labels", "meaning", *REPORTS) == pushed
 
 
+@pytest.mark.parametrize("job", [DUE, NEVER_DUE], ids=["due", "never-due"])
 @pytest.mark.parametrize("report", REPORTS)
-def test_the_table_has_the_method_of_each_report(pushes, report):
-    assert rows("report", "when", "method", "effect on the group")[report][1] == pushes(report)[1]
+def test_the_table_has_the_method_of_each_report(pushes, report, job):
+    [_when, method, _effect] = rows("report", "when", "method", "effect on the group")[report]
+    assert method == pushes(report, job)[1]
 
 
 def test_every_metric_that_the_code_describes_is_in_the_table():

@@ -1,15 +1,19 @@
 """What is registered of a job before it runs."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from batch_job import metrics
+from batch_job import metrics, registration
 from batch_job import pushgateway as http
 from batch_job.config import Job
-from batch_job.gateway import Gateway, Group
+from batch_job.gateway import Gateway, GatewayError, Group
+from batch_job.host import Host
 from batch_job.registration import Candidate, addition
 from batch_job.schedule import Schedule
+from batch_job.spool import Spool
+from batch_job.state import State
 
 JOB = Job("nightly", "ops", "critical", "backup", Schedule("daily", max_runtime=60, grace=90))
 GROUP = Group("nightly", "node1")
@@ -161,6 +165,19 @@ def test_a_registration_that_does_not_arrive_is_kept(node, start_pushgateway, po
     returned = start_pushgateway(port)
     assert node("flush").stdout == "1 kept reports delivered, 0 wait\n"
     assert "deadline_timestamp_seconds" in returned.values("nightly")
+
+
+def test_a_registration_that_arrives_no_more_is_kept(tmp_path):
+    def push(*_arguments):
+        raise GatewayError("it is down by now")
+
+    transport = SimpleNamespace(groups=lambda _gateway: {}, push=push)
+    gateways, spool = [Gateway("http://one")], Spool(tmp_path / "spool")
+    host = Host("node1", gateways, spool, State(tmp_path), transport=lambda _gateway: transport)
+    job = Job("nightly", schedule=Schedule(max_age=60))
+    done = registration.register(host, [job], declared=False, dry_run=False)
+    assert (done.changes, [str(error) for error in done.errors]) == ([], ["it is down by now"])
+    assert [kept.report.group for kept in spool.kept()] == [GROUP]
 
 
 def test_a_registration_during_an_outage_does_not_move_the_deadline(node, start_pushgateway, port):
