@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def stand_in() -> Iterator[Callable[..., tuple[str, list[Any]]]]:
     """Return a function that starts a stand-in for a gateway.
 
-    It answers each request as it was told and returns its URL and the requests that it saw.
+    It gives each request the same answer; return its URL and the requests that it saw.
     """
     servers = []
 
@@ -89,7 +89,7 @@ class Node:
     def __call__(
         self, *words: Any, stdin: str = "", prefix: Any = (), **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run `batch-job` and return what it said."""
+        """Run `batch-job` and return its exit status and output."""
         return subprocess.run(
             [*prefix, *self.command(*words)],
             env={**self.environment, **environment},

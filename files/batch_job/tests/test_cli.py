@@ -1,4 +1,4 @@
-"""The command line from end to end: what is said, what arrives, and the exit status."""
+"""The command line from end to end: what it logs, what arrives, and the exit status."""
 
 import ast
 import os
@@ -11,6 +11,7 @@ import pytest
 import batch_job
 
 RUN = ("run", "--job", "nightly")
+ENDED_WELL = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
 SOURCES = sorted((Path(__file__).parents[1] / "batch_job").glob("*.py"))
 
 
@@ -231,7 +232,7 @@ def test_a_locked_job_does_not_run_twice_at_once(node, pushgateway, eventually):
     assert node(*RUN, "--lock", "--", "true").returncode == 0
 
 
-def test_a_bad_line_of_a_job_is_told_and_costs_the_other_lines_nothing(node, pushgateway):
+def test_a_bad_line_of_a_job_is_logged_and_the_other_lines_are_pushed(node, pushgateway):
     script = 'printf "good 1\\nbad\\n" > "$BATCH_JOB_METRICS"'
     done = node(*RUN, "--", "sh", "-c", script)
     assert done.returncode == 0
@@ -246,8 +247,7 @@ def test_start_and_finish_report_the_run_of_a_unit(node, pushgateway, tmp_path):
     node.declare("nightly", max_age="1h")
     assert node("start", "--job", "nightly").returncode == 0
     started = pushgateway.values("nightly")["last_start_timestamp_seconds"]
-    told = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
-    done = node("finish", "--job", "nightly", "--metrics-file", tmp_path / "own.prom", **told)
+    done = node("finish", "--job", "nightly", "--metrics-file", tmp_path / "own.prom", **ENDED_WELL)
     assert (done.returncode, done.stderr) == (0, "")
     found = pushgateway.values("nightly")
     assert found["last_completion_timestamp_seconds"] >= started
@@ -255,13 +255,12 @@ def test_start_and_finish_report_the_run_of_a_unit(node, pushgateway, tmp_path):
     assert "deadline_timestamp_seconds" in found
 
 
-def test_the_environment_of_a_unit_says_nothing_to_the_reporter(node, pushgateway, dead_url):
+def test_the_reporter_ignores_the_environment_of_a_unit(node, pushgateway, dead_url):
     node.configure(pushgateway.url)
-    told = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
     own = {"BATCH_JOB_GATEWAY": dead_url, "BATCH_JOB_INSTANCE": "x", "http_proxy": dead_url}
     words = ("finish", "--job", "nightly", "--state-directory", node.state)
     words += ("--config-directory", node.config)
-    done = node(*words, INVOCATION_ID="0", **told, **own)
+    done = node(*words, INVOCATION_ID="0", **ENDED_WELL, **own)
     assert (done.returncode, done.stderr) == (0, "")
     assert pushgateway.result("nightly") == "success"
 
@@ -271,7 +270,7 @@ def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):
     assert pushgateway.values("nightly") == {}
 
 
-def test_finish_outside_of_a_unit_says_what_it_is_for(node):
+def test_finish_outside_of_a_unit_explains_itself(node):
     done = node("finish", "--job", "nightly")
     assert done.returncode == 70
     assert one_line(done)
@@ -344,7 +343,7 @@ def test_a_deleted_job_is_gone_with_all_that_is_kept_of_it(node, pushgateway, de
     assert "nightly" not in node("status").stdout
 
 
-def test_a_job_that_cannot_be_deleted_is_told(node, dead_url):
+def test_a_job_that_cannot_be_deleted_is_logged(node, dead_url):
     node.configure(dead_url)
     done = node("delete", "--job", "nightly")
     assert done.returncode == 75
@@ -365,7 +364,7 @@ def test_a_flush_sends_what_waits(node, start_pushgateway, port):
     assert node("flush").stdout == ""
 
 
-def test_what_waits_for_a_gateway_that_is_none_any_more_is_told(node, pushgateway, dead_url):
+def test_status_warns_of_reports_for_a_gateway_that_was_removed(node, pushgateway, dead_url):
     node.configure(dead_url)
     node.run("true")
     assert node("status").stderr == ""
@@ -405,7 +404,7 @@ def test_a_damaged_kept_report_harms_nothing(node, pushgateway):
     assert pushgateway.result("nightly") == "success"
 
 
-def test_a_command_that_does_not_stand_behind_dashes_is_told_where_it_goes(node):
+def test_a_command_without_dashes_before_it_is_refused_with_a_hint(node):
     done = node(*RUN, "true")
     assert done.returncode == 64
     assert "the command goes after --" in done.stderr
@@ -454,14 +453,14 @@ def test_check_names_a_bad_calendar(node, systemd):
 
 
 @pytest.mark.parametrize("verb", [("status",), ("check",), ("flush",), ("register", "--all")])
-def test_a_broken_configuration_is_told_by_every_verb(node, verb):
+def test_every_verb_logs_a_broken_configuration(node, verb):
     (node.config / "config.json").write_text("{")
     done = node(*verb)
     assert done.returncode == 78
     assert one_line(done)
 
 
-def test_a_reader_who_has_seen_enough_is_no_error(node):
+def test_a_reader_that_closes_the_pipe_is_no_error(node):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -126,7 +126,7 @@ def test_a_declaration_is_read_with_its_durations(write):
     assert job == Job("nightly", "ops", "critical", "backup", schedule)
 
 
-def test_a_job_that_nobody_declared_has_the_defaults(tmp_path):
+def test_an_undeclared_job_has_the_defaults(tmp_path):
     assert declared_job(tmp_path, "x") == Job("x", "", "warning", "batch", Schedule(grace=1800))
 
 

@@ -86,7 +86,9 @@ def test_a_report_that_arrives_is_not_kept(deliver, waiting, pushgateway, logged
     assert logged == []
 
 
-def test_what_does_not_arrive_is_kept_and_told_in_one_sentence(deliver, waiting, dead_url, logged):
+def test_a_report_that_does_not_arrive_is_kept_and_logged_in_one_line(
+    deliver, waiting, dead_url, logged
+):
     [error] = deliver(own("x 1\n"), dead_url)
     assert isinstance(error, GatewayError)
     assert [kept.url for kept in waiting.kept()] == [dead_url]
@@ -132,7 +134,7 @@ def test_a_kept_failure_does_not_outlive_the_success_after_it(deliver, waiting, 
     assert waiting.is_empty()
 
 
-def test_a_report_tells_how_late_it_is(deliver, waiting, pushgateway):
+def test_a_report_has_its_delay(deliver, waiting, pushgateway):
     waiting.keep(pushgateway.url, own("x 1\n", job="late", created=time.time() - 100))
     deliver(own("x 1\n", job="direct"), pushgateway.url)
     assert 100 <= pushgateway.values("late")["report_delay_seconds"] < 130
@@ -180,14 +182,14 @@ def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushg
     assert logged[0].endswith("; the job's own metrics are left out")
 
 
-def test_a_report_that_cannot_be_kept_is_told_in_one_sentence(host, dead_url, logged):
+def test_a_report_that_cannot_be_kept_is_logged_in_one_line(host, dead_url, logged):
     full = host(dead_url)._replace(spool=Spool(spool.Path("/dev/null/x")))
     Delivery(full, own("x 1\n")).start().finish()
     assert len(logged) == 1
     assert "the report is lost, it cannot be kept: " in logged[0]
 
 
-def test_a_report_that_makes_room_tells_whose_was_dropped(
+def test_a_report_that_is_dropped_to_make_room_is_logged(
     deliver, waiting, dead_url, logged, monkeypatch
 ):
     monkeypatch.setattr(spool, "MAX_SPOOL_BYTES", 1)
@@ -234,7 +236,7 @@ def test_a_flush_asks_a_gateway_that_fails_only_once(send_kept, waiting, logged)
     assert len(waiting.kept()) == 2
 
 
-def test_a_flush_with_wrong_credentials_says_so(send_kept, waiting, logged):
+def test_a_flush_logs_wrong_credentials(send_kept, waiting, logged):
     waiting.keep("http://one", own("x 1\n"))
     refused = refuse(CredentialsError("who?"))
     send_kept("http://one", push=refused)

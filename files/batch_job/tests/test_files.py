@@ -18,7 +18,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_that_somebody_leased_does_not_block(tmp_path):
+def test_a_leased_file_does_not_block(tmp_path):
     path = tmp_path / "leased"
     path.write_text("x 1\n")
     command = [sys.executable, "-c", LEASE, path]

@@ -49,7 +49,7 @@ def values(own):
         ("# TYPE push_time_seconds gauge", "not the job's to set"),
     ],
 )
-def test_a_bad_line_is_told_and_costs_no_good_one(line, reason):
+def test_a_bad_line_is_a_problem_and_the_good_ones_stay(line, reason):
     own = metrics.check_own(f"{GOOD}{line}\nlater 2\n")
     assert values(own) == {"good": 1, "later": 2}
     assert len(own.problems) == 1
@@ -57,7 +57,7 @@ def test_a_bad_line_is_told_and_costs_no_good_one(line, reason):
     assert reason in own.problems[0]
 
 
-def test_a_second_type_is_told_and_the_first_one_stays():
+def test_a_second_type_is_a_problem_and_the_first_one_stays():
     own = metrics.check_own("# TYPE x gauge\n# TYPE x counter\nx 1\n")
     assert own.problems == ["line 2 is left out: the type of x once more"]
     assert [family.type for family in own.families] == ["gauge"]
@@ -110,7 +110,7 @@ HELP = "# HELP backup_size_bytes Size of the backup.\n"
 
 
 @pytest.mark.parametrize(
-    ("said", "whole"),
+    ("comment", "comments"),
     [
         ("", f"{HELP}# TYPE backup_size_bytes gauge\n"),
         ("# TYPE backup_size_bytes untyped\n", f"{HELP}# TYPE backup_size_bytes untyped\n"),
@@ -120,8 +120,8 @@ HELP = "# HELP backup_size_bytes Size of the backup.\n"
         ),
     ],
 )
-def test_the_size_of_a_backup_is_a_gauge_unless_the_job_says_otherwise(said, whole):
-    assert metrics.render(metrics.check_own(said + SIZE).families) == whole + SIZE
+def test_the_size_of_a_backup_is_a_gauge_unless_the_job_declares_another_type(comment, comments):
+    assert metrics.render(metrics.check_own(comment + SIZE).families) == comments + SIZE
 
 
 HISTOGRAM = """\
@@ -217,7 +217,7 @@ def test_the_largest_file_is_read(tmp_path):
     assert values(metrics.read_own(tmp_path / "own")) == {"good": 1}
 
 
-def test_a_line_that_is_no_utf8_is_told_with_the_file(tmp_path):
+def test_a_line_that_is_not_utf8_is_a_problem_with_the_name_of_the_file(tmp_path):
     (tmp_path / "own").write_bytes(GOOD.encode() + b"b\xe4d 1\n")
     own = metrics.read_own(tmp_path / "own")
     assert values(own) == {"good": 1}
@@ -236,7 +236,7 @@ def contract(families):
     return {name[len("batch_job_") :]: value for name, value in names.items()}
 
 
-def test_a_success_tells_everything():
+def test_a_success_reports_everything():
     outcome = Outcome(100, 130, 29.5, "success", 0, 1.5, 4096)
     assert contract(metrics.end(JOB, outcome, 500)) == {
         "info": 1,
@@ -255,7 +255,7 @@ def test_a_success_tells_everything():
 
 
 @pytest.mark.parametrize("result", ["exit-code", "signal", "timeout", "oom-kill", "start-failed"])
-def test_a_failure_tells_neither_a_success_nor_a_deadline(result):
+def test_a_failure_reports_neither_a_success_nor_a_deadline(result):
     found = contract(metrics.end(JOB, Outcome(100, 130, 30, result, 1), 500))
     assert "last_success_timestamp_seconds" not in found
     assert "deadline_timestamp_seconds" not in found

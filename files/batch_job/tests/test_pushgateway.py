@@ -162,7 +162,7 @@ def test_a_push_that_is_too_large_will_never_be_taken(stand_in):
         push(Gateway(url))
 
 
-def test_a_rejected_push_tells_the_gateways_reason(pushgateway, plain):
+def test_a_rejected_push_has_the_reason_of_the_gateway(pushgateway, plain):
     pushgateway.add("other", "# TYPE x counter\nx 1\n")
     with pytest.raises(RejectedError, match=r"400 Bad Request: .*inconsistent"):
         push(plain, "# TYPE x gauge\nx 1\n")

@@ -42,16 +42,16 @@ NOW = 400
 WHOLE = ["info", "max_runtime_seconds", "grace_seconds", "deadline_timestamp_seconds"]
 
 
-def test_a_gateway_that_knows_nothing_is_told_everything(compare):
+def test_an_empty_gateway_gets_the_whole_registration(compare):
     assert compare(JOB, 500) == (WHOLE, True)
 
 
-def test_a_job_that_is_never_due_is_told_without_a_deadline(compare):
+def test_a_job_that_is_never_due_is_registered_without_a_deadline(compare):
     assert compare(JOB._replace(schedule=Schedule()), None) == (WHOLE[:3], False)
 
 
 @pytest.mark.parametrize("job", [JOB, Job("nightly", schedule=Schedule(max_age=60))])
-def test_a_gateway_that_knows_everything_is_told_nothing(compare, job):
+def test_a_registered_job_needs_nothing(compare, job):
     compare.register(job, 500)
     assert compare(job, 900) == ([], False)
 
@@ -93,7 +93,7 @@ def test_a_job_that_was_switched_off_meanwhile_gets_a_new_deadline(compare):
     assert compare(JOB, 900, is_new=True) == (WHOLE, True)
 
 
-def test_a_job_that_was_only_pushed_by_hand_is_told_everything(compare, pushgateway):
+def test_a_job_that_was_only_pushed_by_hand_gets_the_whole_registration(compare, pushgateway):
     pushgateway.add("nightly", "x 1\n")
     assert compare(JOB, 500) == (WHOLE, True)
 
@@ -136,14 +136,14 @@ def test_a_job_with_a_calendar_is_registered_once(node, pushgateway, systemd):
     assert node(*words).stdout == "nothing changed\n"
 
 
-def test_a_dry_run_tells_what_would_change_and_changes_nothing(node, pushgateway):
+def test_a_dry_run_prints_what_would_change_and_changes_nothing(node, pushgateway):
     done = register(node, "--dry-run")
     assert done.stdout.startswith("nightly: registered at ")
     assert pushgateway.values("nightly") == {}
     assert not node.state.exists()
 
 
-def test_a_dry_run_that_reaches_nobody_keeps_nothing(node, dead_url):
+def test_a_dry_run_that_reaches_no_gateway_keeps_nothing(node, dead_url):
     node.configure(dead_url)
     assert register(node, "--dry-run").returncode == 75
     assert node.kept() == []

@@ -97,8 +97,8 @@ def test_a_signal_to_the_reporter_reaches_the_command_once(node, name, options):
     with node.start(*RUN, *options, "--", sys.executable, "-c", COUNT) as running:
         assert running.stdout.readline() == b"ready\n"
         running.send_signal(signal.Signals[name])
-        said, _ = running.communicate(timeout=15)
-    assert said.decode().split() == [str(int(signal.Signals[name])), "None"]
+        output, _ = running.communicate(timeout=15)
+    assert output.decode().split() == [str(int(signal.Signals[name])), "None"]
     assert running.returncode == 0
 
 
@@ -136,8 +136,8 @@ def test_an_interrupt_of_the_terminal_reaches_the_command_once(node, terminal, o
     ) as running:
         assert running.stdout.readline() == b"ready\n"
         os.write(ours, b"\x03")
-        said, _ = running.communicate(timeout=15)
-    assert said.decode().split() == [str(int(signal.SIGINT)), "None"]
+        output, _ = running.communicate(timeout=15)
+    assert output.decode().split() == [str(int(signal.SIGINT)), "None"]
 
 
 def test_a_command_of_a_terminal_stays_in_its_foreground(job, terminal):

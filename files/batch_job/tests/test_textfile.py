@@ -196,7 +196,7 @@ def test_a_push_that_adds_replaces_whole_families(to, exporter):
     assert exporter.values("nightly")["y"] == 1
 
 
-def test_the_time_of_the_push_is_told_as_a_pushgateway_does(to, exporter):
+def test_the_time_of_the_push_is_exposed_as_by_a_pushgateway(to, exporter):
     push(to)
     assert exporter.values("nightly")["push_time_seconds"] == pytest.approx(time.time(), abs=5)
 
@@ -301,7 +301,7 @@ def test_reports_of_a_group_at_the_same_time_are_all_there(to, exporter):
     assert {f"x{number}" for number in range(16)} <= set(exporter.values("nightly"))
 
 
-def test_somebody_else_who_writes_is_waited_for_and_not_for_ever(to, exporter, new, impatient):
+def test_a_push_waits_for_another_writer_but_not_for_ever(to, exporter, new, impatient):
     new.touch()
     for change in (push, textfile.delete):
         with pytest.raises(GatewayError, match="being written by somebody else"):
@@ -314,7 +314,7 @@ def test_somebody_else_who_writes_is_waited_for_and_not_for_ever(to, exporter, n
 
 
 @pytest.mark.parametrize("modified", [0, 1 << 33], ids=["long ago", "by a clock that was wrong"])
-def test_who_was_killed_while_writing_is_not_waited_for(to, exporter, new, impatient, modified):
+def test_a_push_does_not_wait_for_a_writer_that_was_killed(to, exporter, new, impatient, modified):
     new.write_text("x{")
     os.utime(new, (modified, modified))
     push(to)
@@ -322,9 +322,7 @@ def test_who_was_killed_while_writing_is_not_waited_for(to, exporter, new, impat
     assert not new.exists()
 
 
-def test_who_wrote_for_so_long_that_somebody_else_began_changes_nothing(
-    to, exporter, new, monkeypatch
-):
+def test_a_writer_that_lost_its_lock_changes_nothing(to, exporter, new, monkeypatch):
     push(to)
 
     def slow(handle):
@@ -338,7 +336,7 @@ def test_who_wrote_for_so_long_that_somebody_else_began_changes_nothing(
     assert new.read_text() == "theirs"
 
 
-def test_who_may_only_read_cannot_keep_reports_away(to, exporter, impatient):
+def test_a_reader_of_the_directory_cannot_block_reports(to, exporter, impatient):
     push(to)
     with ExitStack() as held:
         for path in (exporter.directory, *exporter.directory.iterdir()):
@@ -350,9 +348,7 @@ def test_who_may_only_read_cannot_keep_reports_away(to, exporter, impatient):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_another_user_wrote_or_began_to_write_is_no_obstacle(
-    to, host, exporter, new, unprivileged
-):
+def test_files_of_another_user_are_replaced(to, host, exporter, new, unprivileged):
     push(to)
     new.touch(0o600)
     os.utime(new, (0, 0))
@@ -399,8 +395,8 @@ HISTOGRAM = '# TYPE x histogram\nx_bucket{le="+Inf"} 1\nx_sum 1\nx_count 1\n'
 )
 def test_a_metric_that_would_not_be_exposed_is_rejected(to, exporter, theirs, ours, name):
     (exporter.directory / "theirs.prom").write_text(theirs)
-    said = rf"a {name} of another type or help text in theirs\.prom"
-    with pytest.raises(RejectedError, match=said):
+    message = rf"a {name} of another type or help text in theirs\.prom"
+    with pytest.raises(RejectedError, match=message):
         push(to, ours)
     assert not exporter.samples("nightly")
 

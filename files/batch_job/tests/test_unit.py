@@ -98,7 +98,7 @@ def test_microseconds_of_the_monotonic_clock_become_unix_time():
     assert unit._moment(now) == pytest.approx(time.time(), abs=1)
 
 
-def test_a_unit_that_nobody_knows_has_no_properties():
+def test_a_unit_without_a_name_has_no_properties():
     assert unit.properties("") == {}
 
 
@@ -118,7 +118,7 @@ def test_times_and_cpu_are_systemds_and_the_reporters_own_cost_is_not_the_jobs()
 
 
 @pytest.mark.parametrize("counted", ["[not set]", ""])
-def test_cpu_that_nobody_counted_is_not_reported(counted):
+def test_uncounted_cpu_time_is_not_reported(counted):
     run = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
     outcome = unit.ended(run, {}, show=lambda _unit: {"CPUUsageNSec": counted})
     assert outcome.cpu_seconds is None
