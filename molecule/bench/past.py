@@ -16,6 +16,7 @@ from programs import find, free_port, prometheus
 Job = dict[str, Any]
 
 HOUR, DAY = 3600, 86400
+# The role's default between scrapes and between evaluations, in seconds.
 INTERVAL = 15
 # Prometheus takes samples of its last hour into memory.
 HEAD = HOUR - 120

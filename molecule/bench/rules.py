@@ -17,15 +17,12 @@ from typing import NamedTuple
 
 import yaml
 
-from bench.past import Job, has_size, history, remember, watching
+from bench.past import HOUR, INTERVAL, Job, has_size, history, remember, watching
 from clients import Prometheus, eventually
 from lab import REPOSITORY, LabError
 from lab.console import step
 
 OURS, CONSTANTS, ALERTS = "ours", "ours, a rule declares", "three alerts a job"
-HOUR = 3600
-# The role's default, which the cost of a minute assumes.
-INTERVAL = 15
 DEAREST = 12
 SHIPPED = [
     group
@@ -187,10 +184,10 @@ def measure(cases: Sequence[Case] = CASES) -> str:
         ours = 0.0
         for variant in case.variants:
             with step(f"{jobs}: {variant}"):
-                (each, all_, minute, cpu, scrape, memory, series), rules = watch(case, variant)
+                (every, total, minute, cpu, scrape, memory, series), rules = watch(case, variant)
             ours = ours or minute
             dearest = rules or dearest
-            text += f"{jobs:12} {variant:22} {each:4.0f}  {all_:4.0f} ms  {minute:8.2f} s  "
+            text += f"{jobs:12} {variant:22} {every:4.0f}  {total:4.0f} ms  {minute:8.2f} s  "
             text += f"{minute / ours:5.2f}  {cpu:6.0f} ms  {scrape:5.0f} ms {memory:4.0f} MB"
             text += f"  {series:7,.0f}\n"
     past = "an hour of samples, a day of declarations, two weeks of sizes"
