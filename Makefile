@@ -58,7 +58,7 @@ unit: preflight .venv/ready ## Run the tests that need no node; some: TESTS=file
 molecule: preflight .venv/ready ## Run the scenarios on systemd nodes; one, on nodes that stay: SCENARIO=jobs TESTS='-k owner'
 	@python -m lab.scenarios $(SCENARIO) --tests="$(TESTS)"
 
-bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost
+bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost; one: BENCH=rules
 	@python -m bench $(BENCH)
 
 docs: .venv/ready ## Write the tables of variables into the roles' READMEs
