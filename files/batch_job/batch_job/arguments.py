@@ -97,38 +97,7 @@ def all_verbs() -> Parser:
     parser = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-
-    common = Parser(add_help=False)
-    where = common.add_argument_group("gateways")
-    for option, metavar, text in (
-        ("gateway", "URL", "a Pushgateway, or file:///DIR; may be repeated, each gets the report"),
-        ("ca-file", "FILE", "the private CA that signed the gateway's certificate"),
-        ("cert-file", "FILE", "client certificate"),
-        ("key-file", "FILE", "its key"),
-        ("username", "NAME", "user for basic authentication"),
-        ("password-file", "FILE", "file with the password"),
-        ("token-file", "FILE", "file with a bearer token"),
-    ):
-        default = os.environ.get(ENVIRONMENT + option.replace("-", "_").upper(), "")
-        if option == "gateway":
-            where.add_argument("--gateway", action="append", metavar=metavar, help=text)
-        else:
-            where.add_argument(f"--{option}", default=default, metavar=metavar, help=text)
-    where.add_argument(
-        "--config-directory",
-        type=Path,
-        default=Path(os.environ.get(ENVIRONMENT + "CONFIG_DIRECTORY") or "/etc/batch-job"),
-        metavar="DIR",
-        help="gateways and declared jobs (default: /etc/batch-job)",
-    )
-    where.add_argument(
-        "--state-directory",
-        type=Path,
-        default=os.environ.get(ENVIRONMENT + "STATE_DIRECTORY"),
-        metavar="DIR",
-        help="kept reports and results (default: /var/lib/batch-job, or ~/.local/state/batch-job)",
-    )
-
+    gateways, declared = _gateway_options(), _declaration_options()
     host = Parser(add_help=False)
     host.add_argument(
         "--instance",
@@ -139,9 +108,86 @@ def all_verbs() -> Parser:
     group = Parser(add_help=False, parents=[host])
     group.add_argument("--job", required=True, type=_type(job_name), help="the job's name")
 
-    declared = Parser(add_help=False)
-    what = declared.add_argument_group("declaration (default: as in the inventory, if it is there)")
-    due = what.add_mutually_exclusive_group()
+    def add(name: str, text: str, *parents: Parser, epilog: str = "") -> Parser:
+        verb: Parser = verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog,
+            parents=[*parents, gateways],
+            formatter_class=formatter,
+        )
+        verb.set_defaults(verb=name)
+        return verb
+
+    run = add("run", "run a command and report it", group, declared, epilog=RUN_EPILOG)
+    run.usage = "batch-job run --job JOB [options] -- COMMAND [ARGUMENT ...]"
+    run.add_argument(
+        "--lock", action="store_true", help="leave this run out while another batch-job runs it"
+    )
+    add("start", "report a start, in ExecStartPre= of a unit", group, declared)
+    finish = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
+    finish.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
+    register = add("register", "register at the gateways when a job must succeed", host, declared)
+    jobs = register.add_mutually_exclusive_group(required=True)
+    jobs.add_argument("--job", type=_type(job_name), help="the job's name")
+    jobs.add_argument(
+        "--all",
+        action="store_true",
+        help="all jobs declared on this host; forgets those that are declared no longer",
+    )
+    register.add_argument("--dry-run", action="store_true", help="only print what would change")
+    push = add("push", "add metrics from standard input to a job's", group)
+    push.add_argument("--replace", action="store_true", help="replace the job's metrics instead")
+    add("delete", "delete a job's metrics from the gateways", group)
+    add("flush", "send the reports that are kept")
+    add("status", "show this host's jobs and the reports that are kept")
+    add("check", "check the configuration and the declared jobs")
+    return parser
+
+
+def _gateway_options() -> Parser:
+    """Return the options of all verbs."""
+    parser = Parser(add_help=False)
+    options = parser.add_argument_group("gateways")
+    options.add_argument(
+        "--gateway",
+        action="append",
+        metavar="URL",
+        help="a Pushgateway, or file:///DIR; may be repeated, each gets the report",
+    )
+    for option, metavar, text in (
+        ("ca-file", "FILE", "the private CA that signed the gateway's certificate"),
+        ("cert-file", "FILE", "client certificate"),
+        ("key-file", "FILE", "its key"),
+        ("username", "NAME", "user for basic authentication"),
+        ("password-file", "FILE", "file with the password"),
+        ("token-file", "FILE", "file with a bearer token"),
+    ):
+        default = os.environ.get(ENVIRONMENT + option.replace("-", "_").upper(), "")
+        options.add_argument(f"--{option}", default=default, metavar=metavar, help=text)
+    options.add_argument(
+        "--config-directory",
+        type=Path,
+        default=Path(os.environ.get(ENVIRONMENT + "CONFIG_DIRECTORY") or "/etc/batch-job"),
+        metavar="DIR",
+        help="gateways and declared jobs (default: /etc/batch-job)",
+    )
+    options.add_argument(
+        "--state-directory",
+        type=Path,
+        default=os.environ.get(ENVIRONMENT + "STATE_DIRECTORY"),
+        metavar="DIR",
+        help="kept reports and results (default: /var/lib/batch-job, or ~/.local/state/batch-job)",
+    )
+    return parser
+
+
+def _declaration_options() -> Parser:
+    """Return the options that stand for a declaration."""
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("declaration (default: as in the inventory, if it is there)")
+    due = group.add_mutually_exclusive_group()
     due.add_argument(
         "--max-age",
         # Its name in version 1.0.
@@ -151,47 +197,11 @@ def all_verbs() -> Parser:
         help="longest time between two successes",
     )
     due.add_argument("--on-calendar", metavar="EXPR", help="schedule, as in systemd.time(7)")
-    what.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
-    what.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
-    what.add_argument("--owner", help="who gets the alerts")
-    what.add_argument("--severity", choices=SEVERITIES)
-    what.add_argument("--kind", help="what sort of job it is, such as backup")
-
-    def add(verb: str, text: str, *parents: Parser, epilog: str = "") -> Parser:
-        added: Parser = verbs.add_parser(
-            verb,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            epilog=epilog,
-            parents=[*parents, common],
-            formatter_class=formatter,
-        )
-        added.set_defaults(verb=verb)
-        return added
-
-    added = add("run", "run a command and report it", group, declared, epilog=RUN_EPILOG)
-    added.add_argument(
-        "--lock", action="store_true", help="leave this run out while another batch-job runs it"
-    )
-    added.usage = "batch-job run --job JOB [options] -- COMMAND [ARGUMENT ...]"
-    add("start", "report a start, in ExecStartPre= of a unit", group, declared)
-    added = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
-    added.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
-    added = add("register", "register at the gateways when a job must succeed", host, declared)
-    which = added.add_mutually_exclusive_group(required=True)
-    which.add_argument("--job", type=_type(job_name), help="the job's name")
-    which.add_argument(
-        "--all",
-        action="store_true",
-        help="all jobs declared on this host; forgets those that are declared no longer",
-    )
-    added.add_argument("--dry-run", action="store_true", help="only print what would change")
-    added = add("push", "add metrics from standard input to a job's", group)
-    added.add_argument("--replace", action="store_true", help="replace the job's metrics instead")
-    add("delete", "delete a job's metrics from the gateways", group)
-    add("flush", "send the reports that are kept")
-    add("status", "show this host's jobs and the reports that are kept")
-    add("check", "check the configuration and the declared jobs")
+    group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
+    group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
+    group.add_argument("--owner", help="who gets the alerts")
+    group.add_argument("--severity", choices=SEVERITIES)
+    group.add_argument("--kind", help="what sort of job it is, such as backup")
     return parser
 
 
