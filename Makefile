@@ -14,22 +14,22 @@ unexport ANSIBLE_CALLBACKS_ENABLED
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: preflight-demo .venv/ready ## Roll the site out to nodes on this machine and catch a missing backup
+demo: preflight-demo .venv/ready-dev ## Roll the site out to nodes on this machine and catch a missing backup
 	@python -m lab.demo
 
-demo-down: .venv/ready ## Remove everything the demo started
+demo-down: .venv/ready-dev ## Remove everything the demo started
 	@python -m lab down demo
 
-compose-up: preflight-compose .venv/ready ## Start everything in containers, with jobs that fail, hang and never run
+compose-up: preflight-compose .venv/ready-dev ## Start everything in containers, with jobs that fail, hang and never run
 	@python -m lab.compose up
 
-compose-down: .venv/ready ## Stop the containers; what they know is kept
+compose-down: .venv/ready-dev ## Stop the containers; what they know is kept
 	@python -m lab.compose down
 
-compose-clean: .venv/ready ## Remove the containers and all they know
+compose-clean: .venv/ready-dev ## Remove the containers and all they know
 	@python -m lab.compose clean
 
-venv: .venv/ready ## Install Ansible into .venv for rollouts of your own, and what the tests need
+venv: .venv/ready ## Install Ansible into .venv for rollouts of your own
 
 test: ## Run everything, and print how long each part took
 	@times=; for part in lint unit molecule; do \
@@ -39,42 +39,42 @@ test: ## Run everything, and print how long each part took
 
 lint: lint-python lint-yaml lint-shell ## Check style, types and Ansible's production profile
 
-lint-python: .venv/ready
+lint-python: .venv/ready-dev
 	ruff check .
 	ruff format --check .
 	mypy
 
-lint-yaml: .venv/ready
+lint-yaml: .venv/ready-dev
 	yamllint --strict .
 	ansible-lint --offline
 
 lint-shell:
 	for script in files/reporters/*.sh files/reporters/ci/*.sh compose/jobs/*.sh; do sh -n "$$script" || exit 1; done
 
-unit: preflight .venv/ready ## Run the tests that need no node; some: TESTS=files/batch_job
+unit: preflight .venv/ready-dev ## Run the tests that need no node; some: TESTS=files/batch_job
 	@python -m lab versions
 	pytest --numprocesses=auto --dist=loadfile $(or $(TESTS),molecule/unit files)
 
-molecule: preflight .venv/ready ## Run the scenarios on systemd nodes; one, on nodes that stay: SCENARIO=jobs TESTS='-k owner'
+molecule: preflight .venv/ready-dev ## Run the scenarios on systemd nodes; one, on nodes that stay: SCENARIO=jobs TESTS='-k owner'
 	@python -m lab.scenarios $(SCENARIO) --tests="$(TESTS)"
 
-bench: preflight .venv/ready ## Measure what rollouts, reports, rules and notifications cost; one: BENCH=rules
+bench: preflight .venv/ready-dev ## Measure what rollouts, reports, rules and notifications cost; one: BENCH=rules
 	@python -m bench $(BENCH)
 
-docs: .venv/ready ## Write the tables of variables into the roles' READMEs
+docs: .venv/ready-dev ## Write the tables of variables into the roles' READMEs
 	@python roles/role_readme.py
 
-dashboards: .venv/ready ## Write the dashboards' JSON
+dashboards: .venv/ready-dev ## Write the dashboards' JSON
 	@python -m dashboards
 
-pictures: preflight .venv/ready ## Draw the previews of the dashboards for the README, with Chromium
+pictures: preflight .venv/ready-dev ## Draw the previews of the dashboards for the README, with Chromium
 	@python -m lab versions
 	@python -m lab.pictures
 
-lab: preflight .venv/ready ## Build what the lab needs (images, release mirror, Compose), start nothing
+lab: preflight .venv/ready-dev ## Build what the lab needs (images, release mirror, Compose), start nothing
 	@python -m lab cache
 
-lab-clean: .venv/ready ## Remove the lab's cache and images
+lab-clean: .venv/ready-dev ## Remove the lab's cache and images
 	@python -m lab forget
 
 .PHONY: preflight preflight-demo preflight-compose
@@ -87,13 +87,22 @@ preflight-demo:
 preflight-compose:
 	@$(PYTHON) molecule/lab/preflight.py compose
 
-# Complete or absent: an interrupted installation leaves no `ready`.
+# Complete or absent: an interrupted installation leaves neither marker.
+define install
+@$(PYTHON) molecule/lab/preflight.py
+@echo "==> Installing the pinned Python packages of $(1) into .venv ($(2), once) ..."
+@rm -f .venv/ready .venv/ready-dev
+@$(PYTHON) -m venv .venv
+@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(1) \
+	--constraint constraints.txt || { \
+	echo "ERROR: pip could not install $(1); it needs the Python package index" \
+	"(PIP_INDEX_URL for a mirror of your own)" >&2; exit 1; }
+endef
+
 .venv/ready: requirements.txt constraints.txt
-	@$(PYTHON) molecule/lab/preflight.py
-	@echo "==> Installing the pinned Python packages into .venv (a minute or two, once) ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt \
-		--constraint constraints.txt || { \
-		echo "ERROR: pip could not install requirements.txt; it needs the Python package index" \
-		"(PIP_INDEX_URL for a mirror of your own)" >&2; exit 1; }
+	$(call install,requirements.txt,half a minute)
 	@touch $@
+
+.venv/ready-dev: requirements-dev.txt requirements.txt constraints.txt
+	$(call install,requirements-dev.txt,a minute or two)
+	@touch .venv/ready $@

@@ -37,7 +37,7 @@ def found_by_renovate(path):
 
 def commands(target):
     """Return what make would run for a target."""
-    argv = ["make", "--dry-run", "--assume-old=.venv/ready", *target]
+    argv = ["make", "--dry-run", "--assume-old=.venv/ready-dev", *target]
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 

@@ -54,3 +54,12 @@ def test_no_description_repeats_a_default(role):
     """A nested option has a `default:` of its own, which the README's table shows."""
     specs = (REPOSITORY / "roles" / role / "meta" / "argument_specs.yml").read_text()
     assert not re.findall(r"\(.* by default\)", specs)
+
+
+def test_a_rollout_needs_no_collection_beside_ansible_core():
+    folders = ("roles", "playbooks", "inventories")
+    paths = [path for folder in folders for path in REPOSITORY.glob(f"{folder}/**/*.y*ml")]
+    assert paths
+    modules = r"\b(?:community|ansible)\.(?!builtin)[a-z]+\.[a-z_0-9]+"
+    uses = {str(path): re.findall(modules, path.read_text()) for path in paths}
+    assert {path: names for path, names in uses.items() if names} == {}
