@@ -1,7 +1,7 @@
 """Filters that follow the canaries of verify.yml from hop to hop, by what its tasks registered.
 
-A hop is a list: its name, where it happens, and the seconds that it took (None when nobody knows)
-or a text that says what is wrong.
+A hop is a list: its name, where it happens, and how many seconds it took (None if unknown) or what
+is wrong, as a text.
 """
 
 from __future__ import annotations

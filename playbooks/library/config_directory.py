@@ -162,7 +162,7 @@ class Plan:
 def access(module: AnsibleModule) -> Access:
     """Return who may read the files; ends the module when the group does not exist."""
     mode = int(module.params["mode"], base=8)
-    # Whoever may read the files may search their directories.
+    # Who may read the files may search their directories.
     directory_mode = mode | (mode & 0o444) >> 2
     group = module.params["group"]
     try:
@@ -273,7 +273,7 @@ def try_out(argv: list[str], port: int) -> str | None:
             server.wait()
         log.seek(0)
         output = log.read().decode("utf-8", "replace")
-        return output or f"it did not answer within {TRIAL_TIMEOUT_SECONDS} s, and said nothing"
+        return output or f"it did not answer within {TRIAL_TIMEOUT_SECONDS} s, and printed nothing"
 
 
 def refusal(module: AnsibleModule, command: list[str], copy: str) -> str | None:

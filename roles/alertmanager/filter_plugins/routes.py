@@ -12,8 +12,8 @@ def notification_routes(
 ) -> list[dict[str, Any]]:
     """Return the routes below the root, as Alertmanager's `routes` wants them.
 
-    `severities` are dicts of a name, of times, and maybe of a `receiver` that hears of it besides;
-    `owners` gives the receiver of each owner.
+    Each of `severities` has a name, maybe times, and maybe a `receiver` that gets the alert in
+    addition to the owner's. `owners` gives the receiver of each owner.
     """
     besides, timed = [], []
     for severity in severities:
