@@ -101,17 +101,23 @@ def run_all(scenarios: Iterable[str], arguments: Sequence[str]) -> dict[str, lis
 
         def logged(scenario: str) -> list[Step]:
             with Path(directory, scenario).open("wb") as log:
-                print(f"==> Scenario {scenario} begins", flush=True)
+                announce(f"Scenario {scenario} begins")
                 return run(scenario, arguments, log)
 
         runs = {pool.submit(logged, scenario): scenario for scenario in scenarios}
         for ended in as_completed(runs):
             scenario = runs[ended]
             done[scenario] = ended.result()
-            print(f"==> Scenario {scenario} printed", flush=True)
+            announce(f"Scenario {scenario} printed")
             sys.stdout.buffer.write(Path(directory, scenario).read_bytes())
-            print(f"==> Scenario {scenario} {verdict(done[scenario])}", flush=True)
+            announce(f"Scenario {scenario} {verdict(done[scenario])}")
     return done
+
+
+def announce(text: str) -> None:
+    """Print a line in one piece: several threads do."""
+    sys.stdout.write(f"==> {text}\n")
+    sys.stdout.flush()
 
 
 def verdict(done: Sequence[Step]) -> str:
