@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import time
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,20 @@ SOURCES = sorted((Path(__file__).parents[1] / "batch_job").glob("*.py"))
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_the_oldest_python_of_a_job_host_can_read_the_source(path):
     ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_no_module_imports_itself_through_others():
+    modules = {path.stem for path in SOURCES}
+    imports = {}
+    for path in SOURCES:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        statements = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        names = {node.module.partition("batch_job.")[2] for node in statements}
+        for node in statements:
+            names |= {alias.name for alias in node.names if node.module == "batch_job"}
+        imports[path.stem] = names & modules
+    assert set(TopologicalSorter(imports).static_order()) == modules
+    assert imports["transport"] >= {"pushgateway", "textfile"}
 
 
 @pytest.mark.parametrize(
