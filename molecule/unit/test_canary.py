@@ -98,6 +98,7 @@ def test_a_gateway_that_pushes_to_itself_has_no_latency():
     ("changed", "sentence"),
     [
         ({"sent": {"__canary_stamp": NO_ROUTE}}, "web-1, pushed, web-1: no route to host"),
+        ({"sent": {"__canary_stamp": {}}}, "web-1, pushed, web-1: the host cannot be reached"),
         (
             {"sent": SENT | {"__canary_push": {"rc": 0, "stderr": "it is kept", "delta": "0:0:1"}}},
             "web-1, pushed, web-1: it is kept",
@@ -175,6 +176,10 @@ def test_a_service_that_was_not_asked_or_is_not_there_is_told():
     assert broken_hops(canary_hops(["web-1"], {}, sent)) == [
         "web-1, scraped, -: there is no Prometheus"
     ]
+    seen = {"hops": [["scraped", "metrics-1", 3.0]], "firing": 105.0}
+    sent["metrics-1"] = {"__canaries_scraped": {"web-1": seen}}
+    (broken,) = broken_hops(canary_hops(["web-1"], {"prometheus": ["metrics-1"]}, sent))
+    assert broken == "web-1, accepted, -: there is no Alertmanager"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +231,12 @@ def test_an_older_canary_and_its_alert_are_not_taken_for_the_new_one():
     hops = [["scraped", "metrics-1", 3.0], ["evaluated", "metrics-1", 1.0]]
     assert watched == {"web-1": {"hops": hops, "firing": 104.0}}
     assert are_fine(watched)
+    assert watched_canaries(response, {"web-2": pushed["web-1"]}, "metrics-1") == {
+        "web-2": {
+            "hops": [["scraped", "metrics-1", "it does not come from push-1"]],
+            "firing": None,
+        }
+    }
     pushed["web-1"]["gateways"].append("push-2")
     assert not are_fine(watched_canaries(response, pushed, "metrics-1"))
 
