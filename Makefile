@@ -69,7 +69,7 @@ dashboards: .venv/ready-dev ## Write the dashboards' JSON
 
 pictures: preflight .venv/ready-dev ## Draw the previews of the dashboards for the README, with Chromium
 	@python -m lab versions
-	@python -m lab.pictures
+	@python -m preview
 
 lab: preflight .venv/ready-dev ## Build what the lab needs (images, release mirror, Compose), start nothing
 	@python -m lab cache

@@ -9,10 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from lab import REPOSITORY
 
 Module = Callable[..., dict[str, Any]]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give a file's tests to one worker, but share the mutants of rules among all."""
+    scheduler = LoadFileScheduling(config, log)
+    by_file = scheduler._split_scope
+    scheduler._split_scope = lambda test: test if "rule_mutants" in test else by_file(test)
+    return scheduler
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from clients import Prometheus, Webhook, eventually
 from conftest import connect
-from dashboards import evaluation, preview
 from dashboards.states import STATES
+from preview import evaluation, page
 
 testinfra_hosts = ["ansible://worker"]
 
@@ -112,7 +112,7 @@ def shown(site):
         view = evaluation.View(site.url, now - 600, now, 2, variables)
         return {
             panel["title"]: [series for target in panel["targets"] for series in view.ask(target)]
-            for panel in preview.load(name)["panels"]
+            for panel in page.load(name)["panels"]
         }
 
     return shown
@@ -120,7 +120,7 @@ def shown(site):
 
 def test_the_dashboard_shows_each_job_in_the_state_that_it_is_told_to_be_in(host, shown):
     answers = shown("batch_jobs.json")
-    panels = {panel["title"]: panel for panel in preview.load("batch_jobs.json")["panels"]}
+    panels = {panel["title"]: panel for panel in page.load("batch_jobs.json")["panels"]}
     jobs = evaluation.rows(panels["Jobs, worst first"], answers["Jobs, worst first"])
     assert [(STATES[int(row["State"])].name, row["Job"], row["Host"]) for row in jobs] == [
         ("failing", "fails", "worker"),

@@ -10,8 +10,8 @@ from itertools import groupby
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
-from dashboards import evaluation
-from dashboards.evaluation import Series, View, display, options, spoken
+from preview import evaluation
+from preview.evaluation import Series, View, display, options, spoken
 
 PALETTE = ("#73BF69", "#F2CC0C", "#8AB8FF", "#FF780A", "#F2495C", "#5794F2", "#B877D9", "#705DA0")
 DARK, LIGHT = "#111217", "#CCCCDC"

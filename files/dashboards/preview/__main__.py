@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from subprocess import CalledProcessError
 
-from dashboards import preview
 from dashboards.__main__ import DASHBOARDS, DIRECTORY
-from lab import LabError, week
+from lab import LabError
 from lab.console import fail, step
-from lab.week_jobs import NOW
+from preview import page, week
+from preview.jobs import NOW
 
 WIDTH = 1280
 VARIABLES = {
@@ -31,9 +31,9 @@ def main() -> int:
             week.serving() as server,
         ):
             for name in DASHBOARDS:
-                dashboard = preview.load(name)
-                view = preview.view_of(dashboard, server.url, NOW, week.INTERVAL, VARIABLES)
-                preview.picture(dashboard, view, WIDTH, (pictures / name).with_suffix(".png"))
+                dashboard = page.load(name)
+                view = page.view_of(dashboard, server.url, NOW, week.INTERVAL, VARIABLES)
+                page.picture(dashboard, view, WIDTH, (pictures / name).with_suffix(".png"))
     except (LabError, OSError, CalledProcessError) as error:
         return fail(error)
     return 0

@@ -8,13 +8,13 @@ rules on it, so that states and alerts are theirs. The week always ends at `NOW`
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from random import Random
@@ -24,13 +24,15 @@ from prometheus_client.metrics_core import Metric
 from batch_job import config, metrics
 from batch_job.outcome import SUCCESS, Outcome
 from clients import Prometheus
-from lab import REPOSITORY, LabError
-from lab.console import run
-from lab.week_jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, UNREAD, Job
-from programs import find, prometheus
+from lab import CACHE, REPOSITORY, LabError
+from preview.jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, UNREAD, Job
+from programs import prometheus, promtool
 
-# Seconds between two scrapes, and between two evaluations.
-INTERVAL = 270
+# Seconds between two scrapes, and between two evaluations: as many as fit promtool's lookback of
+# 5 minutes, and a whole number of times into the week.
+INTERVAL = 295
+SCRAPES = range(1, int(LENGTH // INTERVAL) + 1)
+RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
 
 # Rules whose results nobody looks at.
 SHOWN = r"ALERTS(_FOR_STATE)?|pushgateway:.+|batch_job:.+"
@@ -230,10 +232,9 @@ def notation(steps: Steps) -> Iterator[str]:
                 yield f"_x{repeated}"
 
 
-def evaluate(history: History) -> Iterator[tuple[int, str, str, float]]:
-    """Yield time, name, labels and value of all samples that rules make of a history."""
+def test_file(history: History) -> str:
+    """Return a test for promtool in which the rules are evaluated on a history."""
     check = {"expr": f'{{__name__=~"{SHOWN}", __name__!~"{INTERNAL}"}}'}
-    scrapes = range(1, int(LENGTH // INTERVAL) + 1)
     inputs = [
         {"series": selector(name, labels), "values": " ".join(notation(steps))}
         for (name, labels), steps in history.steps()
@@ -241,26 +242,28 @@ def evaluate(history: History) -> Iterator[tuple[int, str, str, float]]:
     case = {
         "interval": f"{INTERVAL}s",
         "input_series": inputs,
-        # Nothing is expected, so promtool tells what there is.
-        "promql_expr_test": [{**check, "eval_time": f"{scrape * INTERVAL}s"} for scrape in scrapes],
+        # Nothing is expected, so that promtool prints what there is.
+        "promql_expr_test": [{**check, "eval_time": f"{scrape * INTERVAL}s"} for scrape in SCRAPES],
     }
     test = {
-        "rule_files": sorted(map(str, (REPOSITORY / "files/rules").glob("*.rules.yml"))),
+        "rule_files": list(map(str, RULES)),
         "evaluation_interval": f"{INTERVAL}s",
         "group_eval_order": ["batch_jobs", "batch_jobs.memory", "backups", "watchers"],
         "tests": [case],
     }
+    return json.dumps(test)
+
+
+def evaluate(test: str) -> Iterator[tuple[int, str, str, float]]:
+    """Yield time, name, labels and value of all samples that the rules make in a test."""
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-        json.dump(test, file)
+        file.write(test)
         file.flush()
-        command = [str(find("promtool")), "test", "rules", file.name]
-        # Its garbage is not worth collecting so often.
-        environment = os.environ | {"GOGC": "400"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    answers = re.findall(r"^ +got: (.*)$", done.stderr, re.MULTILINE)
-    if len(answers) != len(scrapes):
-        raise LabError(f"promtool did not evaluate the week:\n{done.stderr[:2000]}")
-    for scrape, answer in zip(scrapes, answers, strict=True):
+        done = promtool("test", "rules", file.name)
+    answers = re.findall(r"^ +got: (.*)$", done.stdout, re.MULTILINE)
+    if len(answers) != len(SCRAPES):
+        raise LabError(f"promtool did not evaluate the week:\n{done.stdout[:2000]}")
+    for scrape, answer in zip(SCRAPES, answers, strict=True):
         for name, labels, value in re.findall(
             r'\{__name__="([^"]+)",? ?([^}]*)\} (\S+?)(?:,|$)', answer
         ):
@@ -274,11 +277,8 @@ def selector(name: str, labels: Iterable[tuple[str, str]]) -> str:
     return f"{name}{{{pairs}}}"
 
 
-def samples() -> Iterator[str]:
-    """Yield all samples of the week as lines of OpenMetrics."""
-    history = History()
-    tell_jobs(history)
-    tell_services(history)
+def samples(history: History, test: str) -> Iterator[str]:
+    """Yield all samples of a history, and what the rules make of it, as lines of OpenMetrics."""
     for (name, labels), steps in history.steps():
         for start, end, value in steps:
             if value is not None:
@@ -286,8 +286,36 @@ def samples() -> Iterator[str]:
                 yield from (
                     f"{line} {ORIGIN + scrape * INTERVAL}\n" for scrape in range(start, end + 1)
                 )
-    for time, name, known, value in evaluate(history):
+    for time, name, known, value in evaluate(test):
         yield f"{name}{known} {dated(name, value)} {ORIGIN + time}\n"
+    yield "# EOF\n"
+
+
+def database() -> Path:
+    """Return the directory of a database of the week, which is made once of the same rules."""
+    history = History()
+    tell_jobs(history)
+    tell_services(history)
+    test = test_file(history)
+    sources = [path.read_bytes() for path in (*RULES, *sorted(Path(__file__).parent.glob("*.py")))]
+    version = promtool("--version").stdout
+    digest = sha256(b"\0".join((version.encode(), test.encode(), *sources))).hexdigest()
+    made = CACHE / "weeks" / digest
+    if not made.is_dir():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made.parent) as temporary:
+            lines = Path(temporary, "week.txt")
+            with lines.open("w") as file:
+                file.writelines(samples(history, test))
+            unfinished = Path(temporary, "data")
+            create = ("tsdb", "create-blocks-from", "--max-block-duration=216h", "openmetrics")
+            done = promtool(*create, lines, unfinished)
+            if done.returncode:
+                raise LabError(f"promtool did not store the week:\n{done.stdout[:2000]}")
+            # Another test may have been quicker.
+            if not made.is_dir():
+                unfinished.rename(made)
+    return made
 
 
 @contextmanager
@@ -295,21 +323,7 @@ def serving() -> Iterator[Prometheus]:
     """Run a Prometheus that holds the week, and nothing else; ask it about `NOW`."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        history = directory / "week.txt"
-        with history.open("w") as file:
-            file.writelines(samples())
-            file.write("# EOF\n")
-        promtool = [str(find("promtool")), "tsdb", "create-blocks-from"]
-        run(
-            [
-                *promtool,
-                "--max-block-duration=216h",
-                "openmetrics",
-                str(history),
-                f"{directory}/data",
-            ]
-        )
-        history.unlink()
+        shutil.copytree(database(), directory / "data")
         (directory / "prometheus.yml").write_text("{}")
         # There are no stale markers: a series ends where its next sample is missing.
         flags = ["--storage.tsdb.retention.time=100y", f"--query.lookback-delta={INTERVAL}s"]

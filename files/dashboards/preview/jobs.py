@@ -13,7 +13,7 @@ from batch_job.outcome import SUCCESS, TIMED_OUT
 from batch_job.schedule import Schedule
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-DAYS = 8
+DAYS = 7
 # A Friday morning: what does whoever comes to work see?
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC).timestamp()
 LENGTH = DAYS * DAY + 9 * HOUR
@@ -159,9 +159,9 @@ JOBS = (
     Job("backup-mail", "mail", "shrunk", at=1.5 * HOUR, seconds=1300, size=18 * GIB, owner="mail",
         change=shrinks(DAYS * DAY), **BACKUP),
     Job("backup-database", "database", "late", at=2.5 * HOUR, seconds=1900, size=7 * GIB,
-        owner="dba", severity="critical", change=stops(7 * DAY), **BACKUP),
+        owner="dba", severity="critical", change=stops(6 * DAY), **BACKUP),
     Job("verify-restore", "files", "failing", at=6 * HOUR, seconds=1500,
-        change=fails(6, 8, code=3), **DAILY),
+        change=fails(5, 7, code=3), **DAILY),
     Job("send-invoices", "office", "fine", at=5 * HOUR, seconds=320, owner="finance",
         severity="critical", **DAILY),
     Job("close-books", "office", "waiting", at=LENGTH + 6 * DAY, every=30 * DAY, seconds=1,
@@ -181,7 +181,7 @@ JOBS = (
     Job("integration", "runner", "fine", at=1800, every=2 * HOUR, seconds=1700, max_age=2 * DAY,
         change=sometimes(0.35, "flaky", 4 * HOUR), **PIPELINE),
     Job("deploy", "", "failing", at=7 * HOUR, every=8 * HOUR, seconds=210, max_age=8 * DAY,
-        change=fails(9, 24, 25), **PIPELINE),
+        change=fails(9, 21), **PIPELINE),
     Job("release", "", "fine", at=DAY + 10 * HOUR, every=7 * DAY, seconds=1450,
         max_age=9 * DAY, **PIPELINE),
 )

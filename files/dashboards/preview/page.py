@@ -16,8 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dashboards.drawing import PANELS, Frame, Mark
-from dashboards.evaluation import View
+from preview.drawing import PANELS, Frame, Mark
+from preview.evaluation import View
 
 HERE = Path(__file__).parent
 SPANS = {"now-6h": 6 * 3600, "now-7d": 7 * 86400}
@@ -54,7 +54,7 @@ def page(dashboard: Mapping[str, Any], view: View, width: int) -> str:
     marks = list(marks_of(dashboard, view))
     panels = "".join(drawn(panel, view, marks, width) for panel in dashboard["panels"])
     return (
-        f'<!doctype html><meta charset="utf-8"><style>{(HERE / "preview.css").read_text()}</style>'
+        f'<!doctype html><meta charset="utf-8"><style>{(HERE / "page.css").read_text()}</style>'
         f"<header><h1>{escape(dashboard['title'])}</h1>{chosen}<span>until {moment}</span>"
         f'<span class="preview">preview, not Grafana</span></header><main>{panels}</main>'
     )

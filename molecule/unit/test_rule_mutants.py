@@ -1,0 +1,141 @@
+"""Mistakes in the rules, one at a time: the rules' cases must notice each of them."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+import yaml
+from mutants import mutants
+
+from lab import REPOSITORY
+from programs import promtool
+
+RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
+CASES = sorted((REPOSITORY / "files/rules/tests").glob("*.test.yml"))
+# Rule files for one process.
+BATCH = 12
+
+# Mistakes that no case can notice, and why.
+LAG = "promtool evaluates every group each time, so that the memory of a day never lags behind"
+HARMLESS = {
+    "batch_job:declared_since_timestamp_seconds, line 4: or on (instance)": LAG,
+    "batch_job:declared_since_timestamp_seconds, line 4: or on (job)": LAG,
+    "batch_job:declared_since_timestamp_seconds, line 4: without or on (job, instance)"
+    " batch_job:declared_since_timestamp_seconds": LAG,
+}
+
+
+class Case(NamedTuple):
+    name: str
+    document: str
+    words: frozenset[str]
+    minutes: int
+
+
+def load(path):
+    return yaml.load(path.read_text(), yaml.CSafeLoader)
+
+
+def words(text):
+    return frozenset(re.findall(r"[\w:]{4,}", text))
+
+
+@cache
+def cases(rules):
+    """Return the cases of a rule file, each as the JSON of a test file of its own."""
+    found = []
+    for path in CASES:
+        document = load(path)
+        if f"../{rules}" not in document["rule_files"]:
+            continue
+        # For promtool, `0x5` is a zero and five more; for YAML, it is a number.
+        texts = yaml.load(path.read_text(), yaml.CBaseLoader)["tests"]  # noqa: S506
+        for case, text in zip(document["tests"], texts, strict=True):
+            checks = case.get("alert_rule_test", []) + case.get("promql_expr_test", [])
+            minutes = max(int(check["eval_time"].rstrip("ms")) for check in checks)
+            case["input_series"] = text["input_series"]
+            single = json.dumps({**document, "tests": [case]})
+            found.append(Case(case["name"], single, words(single), minutes))
+    return found
+
+
+@cache
+def mutants_by_rule():
+    """Return the mutants of each rule, by rule file and name of the rule."""
+    found = defaultdict(list)
+    for path in RULES:
+        for mutant in mutants(load(path)):
+            found[path.name, mutant.rule].append(mutant)
+    return found
+
+
+def failing(case, name, files):
+    """Return those of the files, instead of the rule file with a name, that fail a case."""
+    tests = [file.with_suffix(".test.json") for file in files]
+    for file, test in zip(files, tests, strict=True):
+        document = case.document.replace(f'"../{name}"', json.dumps(str(file)))
+        test.write_text(document.replace('"../', f'"{RULES[0].parent}/'))
+    done = promtool("test", "rules", *tests)
+    verdicts = re.findall(r"^  (SUCCESS|FAILED):?$", done.stdout, re.MULTILINE)
+    return [file for file, verdict in zip(files, verdicts, strict=True) if verdict == "FAILED"]
+
+
+def test_mutants_are_made_of_operators_not_of_what_looks_like_one():
+    expression = """# a > b or c
+rate(a{b!="or"}[5m]) > bool 0 and on (c, d) max(e) or f"""
+    rules = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expression, "for": "1m"}]}]}
+    assert [mutant.mistake for mutant in mutants(rules)] == [
+        "without for",
+        'line 2: rate(a{b!="or"}[5m]) < bool 0 and on (c, d) max(e) or f',
+        'line 2: rate(a{b!="or"}[5m]) > bool 0 and on (d) max(e) or f',
+        'line 2: rate(a{b!="or"}[5m]) > bool 0 and on (c) max(e) or f',
+        "line 2: without and on (c, d) max(e)",
+        "line 2: without or f",
+        'line 1: without # a > b or c rate(a{b!="or"}[5m]) > bool 0 and on (c, d) max(e) or',
+    ]
+
+
+def test_every_harmless_mistake_is_one_that_a_rule_can_have():
+    assert HARMLESS.keys() <= {
+        str(mutant) for found in mutants_by_rule().values() for mutant in found
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), mutants_by_rule(), ids=[rule for _, rule in mutants_by_rule()]
+)
+def test_the_cases_notice_every_mistake_in_a_rule(name, rule, tmp_path):
+    found = mutants_by_rule()[name, rule]
+    unnoticed = {tmp_path / f"{number}.json": mutant for number, mutant in enumerate(found)}
+    for file, mutant in unnoticed.items():
+        file.write_text(json.dumps(mutant.rules))
+    done = promtool("check", "rules", "--lint=none", *unnoticed)
+    assert done.returncode == 0, done.stdout
+
+    noticed_by = Counter()
+    untried = {file: set(cases(name)) for file in unnoticed}
+    while any(untried[file] for file in unnoticed):
+        # Each mutant meets the case that is most likely to notice it, and costs least.
+        tries = defaultdict(list)
+        for file, mutant in unnoticed.items():
+            hints = words(f"{rule} {mutant.expression}")
+            case = max(
+                untried[file],
+                key=lambda case: (
+                    noticed_by[case],
+                    rule in case.words,
+                    len(hints & case.words) / (case.minutes + 10),
+                ),
+            )
+            untried[file].remove(case)
+            tries[case].append(file)
+        for case, files in tries.items():
+            for start in range(0, len(files), BATCH):
+                for file in failing(case, name, files[start : start + BATCH]):
+                    del unnoticed[file]
+                    noticed_by[case] += 1
+    survivors = set(map(str, unnoticed.values()))
+    assert survivors == HARMLESS.keys() & set(map(str, found))
