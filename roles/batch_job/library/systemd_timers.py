@@ -10,9 +10,9 @@ short_description: Enable and start a set of timers, and end all others of a nam
 description:
   - Makes systemd read its units again if they changed, ends timers that are no longer wanted,
     enables and starts the others, in a handful of calls for any number of timers.
-  - This module of 120 lines replaces some 25 with a loop of systemd_service. On a node with 2 cores,
-    10 timers take 0.5 s instead of 4.5 s, and 0.2 s instead of 3.2 s when they run. The loop grows
-    with the timers, and cannot disable one whose unit is gone.
+  - This module of 120 lines replaces some 25 with a loop of systemd_service. On 2 cores, 10 timers
+    take 0.5 s instead of 4.5 s, and 0.2 s instead of 3.2 s when they run. The loop grows with the
+    timers, and cannot disable one whose unit is gone.
 options:
   timers:
     description: Names of the timers that shall run.

@@ -14,9 +14,9 @@ description:
     beside its place in O(dest) and then moved there, so an interrupted run leaves nothing that
     looks installed.
   - A folder that exists is taken as installed. It costs no download, and no network at all.
-  - This module of 185 lines replaces some 40 with setup, get_url, unarchive and file. On a node with
-    2 cores, Prometheus' archive takes 1.1 s instead of 5.6 s, because unarchive reads an archive
-    several times; a release that is there takes 0.2 s instead of 0.7 s.
+  - This module of 185 lines replaces some 40 with setup, get_url, unarchive and file. On 2 cores,
+    Prometheus' archive takes 1.1 s instead of 5.6 s, because unarchive reads an archive several
+    times; a release that is there takes 0.2 s instead of 0.7 s.
 options:
   name:
     description: The project.
