@@ -90,13 +90,13 @@ def rules(variant: str, jobs: Sequence[Job]) -> str:
     """
     if variant == ALERTS:
         starts = range(0, len(jobs), 1000)
-        alerts = (render("three_alerts.yml", jobs[start : start + 1000]) for start in starts)
+        alerts = (render("three_alerts.yml.tmpl", jobs[start : start + 1000]) for start in starts)
         groups = [f"- name: {number}\n  rules:\n{text}" for number, text in enumerate(alerts)]
     else:
         shipped = ({"name": group["name"], "rules": group["rules"]} for group in SHIPPED)
         groups = [f"- {json.dumps(group)}\n" for group in shipped]
     if variant == CONSTANTS:
-        groups.append(f"- name: declared\n  rules:\n{render('declaring_rule.yml', jobs)}")
+        groups.append(f"- name: declared\n  rules:\n{render('declaring_rule.yml.tmpl', jobs)}")
     return "".join(["groups:\n", *groups])
 
 
