@@ -4,7 +4,7 @@ from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, tabl
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import parts, queries
-from dashboards.parts import Column
+from dashboards.parts import Column, Frame
 from dashboards.states import ORANGE, STATES, VERMILION
 
 NO_JOBS = (
@@ -37,15 +37,9 @@ def state_variable() -> dashboard.CustomVariable:
 
 def counts() -> stat.Panel:
     """Return how many jobs are in each state."""
-    panel = parts.described(
-        stat.Panel(),
-        "Jobs by state",
-        "How many declared or reporting jobs are in each state now; a click shows them below.",
-        width=18,
-        height=5,
-        empty=NO_JOBS,
-    )
-    panel = parts.numbers(panel).unit("none").decimals(0)
+    about = "How many declared or reporting jobs are in each state now; a click shows them below."
+    frame = Frame("Jobs by state", about, 18, 5, NO_JOBS)
+    panel = parts.numbers(frame).unit("none").decimals(0)
     for state in reversed(STATES):
         # A zero is no news, but of the fine ones.
         thresholds = parts.steps((None, parts.QUIET), (1, state.color))
@@ -56,16 +50,12 @@ def counts() -> stat.Panel:
 
 def trust() -> stat.Panel:
     """Return whether what is shown can be believed."""
-    panel = parts.described(
-        stat.Panel(),
-        "Can this be believed?",
+    about = (
         "Gateways that cannot be scraped, whether the declarations are missing, and alerts about"
-        " monitoring itself: all should be 0.",
-        width=6,
-        height=5,
-        empty="Prometheus scrapes no Pushgateway.",
+        " monitoring itself: all should be 0."
     )
-    panel = parts.numbers(panel).unit("none").decimals(0)
+    frame = Frame("Can this be believed?", about, 6, 5, "Prometheus scrapes no Pushgateway.")
+    panel = parts.numbers(frame).unit("none").decimals(0)
     panel = panel.thresholds(parts.Built(parts.steps(*parts.NONE_IS_FINE)))
     relay = parts.link("Pushgateway", f"/d/pushgateway?{parts.HERE}")
     return parts.with_values(
@@ -78,69 +68,44 @@ def trust() -> stat.Panel:
 
 def jobs() -> table.Panel:
     """Return a row for each job, worst first."""
-    panel = parts.described(
-        table.Panel(),
-        "Jobs, worst first",
+    about = (
         "How each job stands, when its next success is due, and how its latest run compares with"
-        " the median of its week.",
-        width=24,
-        height=14,
-        empty=NO_JOBS,
+        " the median of its week."
     )
-    panel = panel.unit("short")
+    frame = Frame("Jobs, worst first", about, 24, 14, NO_JOBS)
     overdue = parts.steps((None, VERMILION), (0, parts.TEXT))
     unusual = parts.steps((None, parts.TEXT), (1.5, ORANGE), (3, VERMILION))
     failed = parts.steps((None, parts.TEXT), (1, VERMILION))
     columns = [
-        Column(
-            "State",
-            queries.STATE,
-            properties=parts.filled(parts.STATE_WORDS, 120),
-        ),
-        Column("Job", label="job", properties={"links": [parts.to_job()], "custom__minWidth": 160}),
-        Column("Host", label="instance", properties={"custom__minWidth": 130}),
+        Column("State", queries.STATE, parts.filled(parts.STATE_WORDS, 120)),
+        Column("Job", label="job", look={"links": [parts.to_job()], "custom__minWidth": 160}),
+        Column("Host", label="instance", look={"custom__minWidth": 130}),
         Column("Owner", queries.OWNER, label="owner"),
-        Column("Last success", queries.AGE, properties={"unit": "s", "decimals": 1}),
-        Column(
-            "Next due",
-            queries.DUE,
-            properties=parts.colored_text(unit="s", decimals=1, thresholds=overdue),
-        ),
-        Column("Last duration", queries.DURATION, properties={"unit": "s", "decimals": 1}),
+        Column("Last success", queries.AGE, parts.SECONDS),
+        Column("Next due", queries.DUE, parts.colored(overdue, "s", 1)),
+        Column("Last duration", queries.DURATION, parts.SECONDS),
         Column(
             "Of usual",
             queries.AGAINST_USUAL,
-            properties=parts.colored_text(unit="percentunit", decimals=0, thresholds=unusual),
+            parts.colored(unusual, "percentunit", 0),
         ),
-        Column(
-            "Exit code",
-            queries.EXIT_CODE,
-            properties=parts.colored_text(unit="none", thresholds=failed),
-        ),
-        Column("Size", queries.SIZE, properties={"unit": "bytes", "decimals": 1}),
+        Column("Exit code", queries.EXIT_CODE, parts.colored(failed, "none")),
+        Column("Size", queries.SIZE, {"unit": "bytes", "decimals": 1}),
     ]
-    return parts.tabulate(panel, columns, [("State", True), ("Next due", False)])
+    return parts.rows(frame, columns, [("State", True), ("Next due", False)]).unit("short")
 
 
 def week() -> statetimeline.Panel:
     """Return the states of all jobs over time."""
-    panel = parts.described(
-        statetimeline.Panel(),
-        "The week",
-        "The state of each job over time: a bad night is a column.",
-        width=24,
-        height=12,
-        empty=NO_JOBS,
-    )
-    panel = panel.with_target(parts.ask(queries.SHOWN, legend="{{job}} {{instance}}"))
-    return parts.timeline(panel, parts.STATE_WORDS).unit("none")
+    about = "The state of each job over time: a bad night is a column."
+    frame = Frame("The week", about, 24, 12, NO_JOBS)
+    return parts.timeline(frame, queries.SHOWN, "{{job}} {{instance}}", parts.STATE_WORDS)
 
 
 def alerts() -> table.Panel:
     """Return what fires."""
-    return parts.alert_table(
+    return parts.alerts(
         queries.ALERTS,
         "What Prometheus alerts on now; each name leads to what to do about it.",
-        width=24,
         height=9,
     )

@@ -1,10 +1,10 @@
 """Pipelines: jobs that have no host, or say that they are of the kind `ci`."""
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, stat, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 from grafana_foundation_sdk.models import common as kinds
 
 from dashboards import parts, queries
-from dashboards.parts import Column
+from dashboards.parts import Column, Frame
 from dashboards.states import BLUE, GREEN, ORANGE, VERMILION
 
 NO_PIPELINES = (
@@ -29,15 +29,9 @@ def build() -> dashboard.Dashboard:
 
 def summary() -> stat.Panel:
     """Return numbers of all pipelines."""
-    panel = parts.described(
-        stat.Panel(),
-        "All pipelines",
-        "Runs that ended in the time that is shown, and how many succeeded.",
-        width=24,
-        height=4,
-        empty=NO_PIPELINES,
-    )
-    panel = parts.numbers(panel).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
+    about = "Runs that ended in the time that is shown, and how many succeeded."
+    frame = Frame("All pipelines", about, 24, 4, NO_PIPELINES)
+    panel = parts.numbers(frame).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
     failing = parts.steps((None, parts.QUIET), (1, VERMILION))
     return parts.with_values(
         panel,
@@ -54,28 +48,20 @@ def summary() -> stat.Panel:
 
 def pipelines() -> table.Panel:
     """Return a row for each pipeline."""
-    panel = parts.described(
-        table.Panel(),
-        "Pipelines, failing first",
+    about = (
         "Runs, successes and durations in the time that is shown; flips count how often a pipeline"
-        " turned from good to bad or back.",
-        width=24,
-        height=7,
-        empty=NO_PIPELINES,
+        " turned from good to bad or back."
     )
+    frame = Frame("Pipelines, failing first", about, 24, 7, NO_PIPELINES)
     rate = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
     columns = [
-        Column("Pipeline", label="job", properties={"links": [parts.to_job("Pipeline")]}),
+        Column("Pipeline", label="job", look={"links": [parts.to_job("Pipeline")]}),
         Column("Host", label="instance"),
-        Column(
-            "State",
-            queries.PIPELINE_STATE,
-            properties=parts.filled(parts.STATE_WORDS, 110),
-        ),
+        Column("State", queries.PIPELINE_STATE, parts.filled(parts.STATE_WORDS, 110)),
         Column(
             "Success rate",
             queries.PIPELINE_SUCCESS_RATE,
-            properties={
+            {
                 "unit": "percentunit",
                 "decimals": 0,
                 "min": 0,
@@ -85,91 +71,51 @@ def pipelines() -> table.Panel:
                 "custom__minWidth": 180,
             },
         ),
-        Column("Runs", queries.PIPELINE_RUNS, properties={"unit": "none", "decimals": 0}),
-        Column("Usual duration", queries.PIPELINE_USUAL, properties={"unit": "s", "decimals": 1}),
-        Column("Slowest", queries.PIPELINE_SLOWEST, properties={"unit": "s", "decimals": 1}),
-        Column("Flips", queries.PIPELINE_FLIPS, properties={"unit": "none", "decimals": 0}),
-        Column(
-            "Last failure", queries.PIPELINE_LAST_FAILURE, properties={"unit": "s", "decimals": 1}
-        ),
+        Column("Runs", queries.PIPELINE_RUNS, {"unit": "none", "decimals": 0}),
+        Column("Usual duration", queries.PIPELINE_USUAL, parts.SECONDS),
+        Column("Slowest", queries.PIPELINE_SLOWEST, parts.SECONDS),
+        Column("Flips", queries.PIPELINE_FLIPS, {"unit": "none", "decimals": 0}),
+        Column("Last failure", queries.PIPELINE_LAST_FAILURE, parts.SECONDS),
     ]
-    return parts.tabulate(panel, columns, [("State", True), ("Success rate", False)])
+    return parts.rows(frame, columns, [("State", True), ("Success rate", False)])
 
 
 def durations() -> timeseries.Panel:
     """Return each run as a point."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "Duration of each run",
-        "Each run of each pipeline at its end.",
-        width=12,
-        height=9,
-        empty=NO_PIPELINES,
-    )
-    panel = (
-        parts.curves(panel)
-        .unit("s")
-        .with_target(parts.ask(queries.PIPELINE_DURATION, legend="{{job}} {{instance}}"))
-    )
-    return (
-        panel.draw_style(kinds.GraphDrawStyle.POINTS)
-        .point_size(5)
-        .show_points(kinds.VisibilityMode.ALWAYS)
-    )
+    about = "Each run of each pipeline at its end."
+    frame = Frame("Duration of each run", about, 12, 9, NO_PIPELINES)
+    target = parts.ask(queries.PIPELINE_DURATION, "{{job}} {{instance}}")
+    panel = parts.curves(frame).unit("s").with_target(target)
+    panel = panel.draw_style(kinds.GraphDrawStyle.POINTS).point_size(5)
+    return panel.show_points(kinds.VisibilityMode.ALWAYS)
 
 
 def success_rates() -> timeseries.Panel:
     """Return how reliable pipelines became."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "Success rate of the day before",
-        "The share of runs that succeeded in the 24 hours before each point.",
-        width=12,
-        height=9,
-        empty=NO_PIPELINES,
-    )
-    panel = (
-        parts.curves(panel)
-        .unit("percentunit")
-        .max(1)
-        .with_target(parts.ask(queries.DAILY_SUCCESS_RATE, legend="{{job}} {{instance}}"))
-    )
-    return panel.span_nulls(True)
+    about = "The share of runs that succeeded in the 24 hours before each point."
+    frame = Frame("Success rate of the day before", about, 12, 9, NO_PIPELINES)
+    target = parts.ask(queries.DAILY_SUCCESS_RATE, "{{job}} {{instance}}")
+    return parts.curves(frame).unit("percentunit").max(1).with_target(target).span_nulls(True)
 
 
-def bars(panel: bargauge.Panel, unit: str, expr: str) -> bargauge.Panel:
-    """Compare pipelines by length."""
-    latest = common.ReduceDataOptions().calcs(["lastNotNull"])
-    panel = (
-        panel.reduce_options(latest).orientation(kinds.VizOrientation.HORIZONTAL).unit(unit).min(0)
-    )
-    panel = panel.display_mode(kinds.BarGaugeDisplayMode.BASIC).thresholds(
-        parts.Built(parts.steps((None, BLUE)))
-    )
-    return panel.with_target(parts.ask_now(expr, legend="{{job}} {{instance}}"))
+def bars(frame: Frame, unit: str, expr: str) -> bargauge.Panel:
+    """Return a panel that compares pipelines by length."""
+    panel = parts.framed(bargauge.Panel(), frame).reduce_options(parts.latest()).unit(unit).min(0)
+    panel = panel.orientation(kinds.VizOrientation.HORIZONTAL)
+    panel = panel.display_mode(kinds.BarGaugeDisplayMode.BASIC)
+    panel = panel.thresholds(parts.Built(parts.steps((None, BLUE))))
+    return panel.with_target(parts.ask_now(expr, "{{job}} {{instance}}"))
 
 
 def slowest() -> bargauge.Panel:
     """Return the pipelines with the longest run."""
-    panel = parts.described(
-        bargauge.Panel(),
-        "Slowest",
-        "The longest run of each, of the five that have the longest.",
-        width=12,
-        height=7,
-        empty="none yet",
-    )
-    return bars(panel, "s", queries.SLOWEST).decimals(1)
+    about = "The longest run of each, of the five that have the longest."
+    frame = Frame("Slowest", about, 12, 7, "none yet")
+    return bars(frame, "s", queries.SLOWEST).decimals(1)
 
 
 def flakiest() -> bargauge.Panel:
     """Return the pipelines that change their mind most often."""
-    panel = parts.described(
-        bargauge.Panel(),
-        "Flakiest",
-        "How often each turned from good to bad or back, of the five that did most often.",
-        width=12,
-        height=7,
-        empty="none yet",
-    )
-    return bars(panel, "none", queries.FLAKIEST)
+    about = "How often each turned from good to bad or back, of the five that did most often."
+    frame = Frame("Flakiest", about, 12, 7, "none yet")
+    return bars(frame, "none", queries.FLAKIEST)

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
 
 from dashboards import parts, queries
-from dashboards.parts import PrometheusAnnotation
+from dashboards.parts import Frame, PrometheusAnnotation
 from dashboards.states import BLUE, GREEN, GREY, ORANGE, RESULTS, VERMILION
 
 NO_RUNS = "No run ended in this time. Look at a longer one, or run batch-job status on its host."
@@ -36,23 +36,19 @@ def firing_alerts() -> PrometheusAnnotation:
 
 def summary() -> stat.Panel:
     """Return how the job stands."""
-    panel = parts.described(
-        stat.Panel(),
-        "$job $instance",
-        "How the job stands now, and how often it succeeded in the time that is shown.",
-        width=24,
-        height=4,
-        empty="Nothing is known of this job: choose another one above.",
+    about = "How the job stands now, and how often it succeeded in the time that is shown."
+    frame = Frame(
+        "$job $instance", about, 24, 4, "Nothing is known of this job: choose another one above."
     )
-    panel = parts.numbers(panel).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
+    panel = parts.numbers(frame).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
     overdue = parts.steps((None, VERMILION), (0, parts.QUIET))
     good = parts.steps((None, VERMILION), (0.9, ORANGE), (0.99, GREEN))
     return parts.with_values(
         panel,
         ("state", queries.JOB_STATE, {"unit": "none", "mappings": [parts.STATE_WORDS]}),
-        ("since last success", queries.JOB_AGE, {"unit": "s", "decimals": 1}),
+        ("since last success", queries.JOB_AGE, parts.SECONDS),
         ("next due in", queries.JOB_DUE, {"unit": "s", "decimals": 1, "thresholds": overdue}),
-        ("last duration", queries.JOB_DURATION, {"unit": "s", "decimals": 1}),
+        ("last duration", queries.JOB_DURATION, parts.SECONDS),
         (
             "exit code",
             queries.JOB_EXIT_CODE,
@@ -69,84 +65,62 @@ def summary() -> stat.Panel:
 
 def runs() -> timeseries.Panel:
     """Return each run as a point."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "Runs",
-        "Each run at its end: how long it took, coloured by its result, below what is allowed.",
-        width=24,
-        height=9,
-        empty=NO_RUNS,
-    )
-    panel = parts.curves(panel).unit("s")
-    panel = panel.with_target(parts.ask(queries.RUNS, legend="{{result}}", ref="runs"))
-    panel = panel.with_target(parts.ask(queries.MAX_RUNTIME, legend="allowed", ref="allowed"))
-    panel = panel.with_target(parts.ask(queries.USUAL_DURATION, legend="usual", ref="usual"))
+    about = "Each run at its end: how long it took, coloured by its result, below what is allowed."
+    frame = Frame("Runs", about, 24, 9, NO_RUNS)
+    panel = parts.curves(frame).unit("s")
+    panel = panel.with_target(parts.ask(queries.RUNS, "{{result}}", "runs"))
     for result, color in RESULTS.items():
-        look = parts.POINTS | {"color": parts.fixed(color)}
-        panel = panel.override_by_name(result, parts.properties(**look))
-    panel = panel.override_by_name("allowed", parts.properties(**parts.limit()))
-    return panel.override_by_name("usual", parts.properties(**parts.USUAL))
+        panel = parts.styled(panel, result, parts.points(color))
+    panel = parts.with_curve(panel, "allowed", queries.MAX_RUNTIME, parts.limit())
+    return parts.with_curve(panel, "usual", queries.USUAL_DURATION, parts.USUAL)
 
 
 def age() -> timeseries.Panel:
     """Return the age of the latest success, and the age at which it is late."""
-    panel = parts.described(
-        timeseries.Panel(),
+    about = "How old the latest success is; above the dashed line, the job is late."
+    frame = Frame(
         "Deadline against success",
-        "How old the latest success is; above the dashed line, the job is late.",
-        width=12,
-        height=8,
-        empty="It never succeeded in this time: look at its log.",
+        about,
+        12,
+        8,
+        "It never succeeded in this time: look at its log.",
     )
-    panel = parts.curves(panel).unit("s").fill_opacity(10)
-    panel = panel.with_target(
-        parts.ask(queries.JOB_AGE, legend="age of the latest success", ref="age")
-    )
-    panel = panel.with_target(parts.ask(queries.DUE_AGE, legend="late from here", ref="late"))
-    look = parts.limit() | {"custom__fillOpacity": 0}
-    panel = panel.override_by_name("late from here", parts.properties(**look))
-    return panel.override_by_name(
-        "age of the latest success", parts.properties(color=parts.fixed(BLUE))
-    )
+    panel = parts.curves(frame).unit("s").fill_opacity(10)
+    panel = panel.with_target(parts.ask(queries.JOB_AGE, "age of the latest success", "age"))
+    panel = panel.with_target(parts.ask(queries.DUE_AGE, "late from here", "late"))
+    panel = parts.styled(panel, "late from here", parts.limit() | {"custom__fillOpacity": 0})
+    return parts.styled(panel, "age of the latest success", {"color": parts.fixed(BLUE)})
 
 
 def size() -> timeseries.Panel:
     """Return what the backups held."""
-    panel = parts.described(
-        timeseries.Panel(),
-        "Backup size",
+    about = (
         "How much each run backed up, the band of most of the last 14 days, and the least that"
-        " raises no alert.",
-        width=12,
-        height=8,
-        empty="No sizes: a backup writes backup_size_bytes to the file $BATCH_JOB_METRICS.",
+        " raises no alert."
     )
-    panel = parts.curves(panel).unit("bytes")
+    frame = Frame(
+        "Backup size",
+        about,
+        12,
+        8,
+        "No sizes: a backup writes backup_size_bytes to the file $BATCH_JOB_METRICS.",
+    )
+    panel = parts.curves(frame).unit("bytes")
     high, low = queries.SIZE_BAND
     band = {"color": parts.fixed(GREY), "custom__lineWidth": 0}
-    for name, expr, look in (
-        ("size", queries.JOB_SIZE, parts.POINTS | {"color": parts.fixed(BLUE)}),
-        (
-            "usual, at most",
-            high,
-            band | {"custom__fillBelowTo": "usual, at least", "custom__fillOpacity": 25},
-        ),
-        ("usual, at least", low, band),
-        ("half of the usual", queries.HALF_OF_USUAL, parts.limit(ORANGE)),
-        ("least declared", queries.LEAST_SIZE, parts.limit()),
-    ):
-        panel = panel.with_target(parts.ask(expr, legend=name, ref=name))
-        panel = panel.override_by_name(name, parts.properties(**look))
-    return panel
+    filled = band | {"custom__fillBelowTo": "usual, at least", "custom__fillOpacity": 25}
+    panel = parts.with_curve(panel, "size", queries.JOB_SIZE, parts.points(BLUE))
+    panel = parts.with_curve(panel, "usual, at most", high, filled)
+    panel = parts.with_curve(panel, "usual, at least", low, band)
+    panel = parts.with_curve(panel, "half of the usual", queries.HALF_OF_USUAL, parts.limit(ORANGE))
+    return parts.with_curve(panel, "least declared", queries.LEAST_SIZE, parts.limit())
 
 
 def cost(title: str, description: str, unit: str, expr: str) -> timeseries.Panel:
     """Return what each run cost, as a point."""
     empty = "No costs: batch-job reports them where systemd or the kernel count them."
-    panel = parts.described(timeseries.Panel(), title, description, width=12, height=7, empty=empty)
-    look = parts.POINTS | {"color": parts.fixed(BLUE)}
-    panel = parts.curves(panel).unit(unit).with_target(parts.ask(expr, legend=title))
-    return panel.override_by_name(title, parts.properties(**look))
+    panel = parts.curves(Frame(title, description, 12, 7, empty)).unit(unit)
+    return parts.styled(panel.with_target(parts.ask(expr, title)), title, parts.points(BLUE))
 
 
 def cpu() -> timeseries.Panel:
@@ -161,23 +135,15 @@ def memory() -> timeseries.Panel:
 
 def states() -> statetimeline.Panel:
     """Return the states of the job over time."""
-    panel = parts.described(
-        statetimeline.Panel(),
-        "State",
-        "What was wrong with the job, and when.",
-        width=24,
-        height=4,
-        empty="Nothing was known of this job in this time.",
-    )
-    panel = panel.with_target(parts.ask(queries.JOB_STATE, legend="state"))
-    return parts.timeline(panel, parts.STATE_WORDS).unit("none")
+    about = "What was wrong with the job, and when."
+    frame = Frame("State", about, 24, 4, "Nothing was known of this job in this time.")
+    return parts.timeline(frame, queries.JOB_STATE, "state", parts.STATE_WORDS)
 
 
 def alerts() -> table.Panel:
     """Return what fires on this job."""
-    return parts.alert_table(
+    return parts.alerts(
         queries.JOB_ALERTS,
         "What Prometheus alerts on for this job now; each name leads to what to do about it.",
-        width=24,
         height=5,
     )

@@ -59,8 +59,8 @@ class Column(NamedTuple):
 
     title: str
     expr: str = ""
+    look: Properties = {}  # noqa: RUF012
     label: str = ""
-    properties: Properties = {}  # noqa: RUF012
 
 
 def ask(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
@@ -83,12 +83,24 @@ def identifier(name: str) -> str:
     return "_".join(re.findall(r"\w+", name.lower()))
 
 
-def described(
-    panel: Panel, title: str, description: str, *, width: int, height: int, empty: str
-) -> Panel:
-    """Give a panel what every panel has; `empty` says what to do when there is nothing to show."""
-    panel = panel.title(title).description(description).datasource(DATASOURCE)
-    return panel.no_value(empty).span(width).height(height)
+class Frame(NamedTuple):
+    """What every panel has; `empty` is what it shows, and advises, without any data."""
+
+    title: str
+    description: str
+    width: int
+    height: int
+    empty: str
+
+
+def framed(panel: Panel, frame: Frame) -> Panel:
+    """Give a panel its frame."""
+    panel = panel.title(frame.title).description(frame.description).datasource(DATASOURCE)
+    return panel.no_value(frame.empty).span(frame.width).height(frame.height)
+
+
+# How ages and durations are shown.
+SECONDS: Properties = {"unit": "s", "decimals": 1}
 
 
 def properties(**given: Any) -> list[models.DynamicConfigValue]:
@@ -97,6 +109,11 @@ def properties(**given: Any) -> list[models.DynamicConfigValue]:
         models.DynamicConfigValue(id_val=name.replace("__", "."), value=value)
         for name, value in given.items()
     ]
+
+
+def styled(panel: Panel, name: str, look: Properties) -> Panel:
+    """Give the series or the column with a name its look, if it has one."""
+    return panel.override_by_name(name, properties(**look)) if look else panel
 
 
 def steps(*pairs: tuple[float | None, str]) -> models.ThresholdsConfig:
@@ -175,9 +192,16 @@ def to_job(job: str = "Job") -> Properties:
 RUNBOOK = link("Runbook", "${__data.fields.url:raw}/${__data.fields.Alert}.md")
 
 
-def colored_text(**given: Any) -> Properties:
-    """Return a column whose text has the colour of its thresholds."""
-    return {**given, "custom__cellOptions": {"type": "color-text"}}
+# The text of a column has the colour of its value.
+COLORED: Properties = {"custom__cellOptions": {"type": "color-text"}}
+
+
+def colored(
+    thresholds: models.ThresholdsConfig, unit: str, decimals: int | None = None
+) -> Properties:
+    """Return a column of numbers whose text has the colour of its thresholds."""
+    rounded = {} if decimals is None else {"decimals": decimals}
+    return {"unit": unit, **rounded, "thresholds": thresholds, **COLORED}
 
 
 def filled(mapping: models.ValueMap, width: int) -> Properties:
@@ -189,10 +213,9 @@ def filled(mapping: models.ValueMap, width: int) -> Properties:
     }
 
 
-def tabulate(
-    panel: table.Panel, columns: Sequence[Column], sort: Iterable[tuple[str, bool]]
-) -> table.Panel:
-    """Fill a table: a row for each set of labels that the columns' queries share."""
+def rows(frame: Frame, columns: Sequence[Column], sort: Iterable[tuple[str, bool]]) -> table.Panel:
+    """Return a table: a row for each set of labels that the columns' queries share."""
+    panel = framed(table.Panel(), frame)
     names, order, hidden = {}, {}, {"Time": True, "row": True}
     asked = [column for column in columns if column.expr]
     for position, column in enumerate(columns):
@@ -204,11 +227,10 @@ def tabulate(
         if column.expr and column.label:
             hidden[value] = True
         names[column.label or value], order[column.label or value] = column.title, position
-    # Not "No data", which is for the whole table.
+    # `empty` is for the whole table.
     panel = panel.override_by_regexp(".*", properties(noValue=""))
     for column in columns:
-        if column.properties:
-            panel = panel.override_by_name(column.title, properties(**column.properties))
+        panel = styled(panel, column.title, column.look)
     organize = {"excludeByName": hidden, "indexByName": order, "renameByName": names}
     if len(asked) > 1:
         panel = panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
@@ -229,29 +251,30 @@ SEVERITY_WORDS = words(
 )
 
 
-def alert_table(firing: str, description: str, *, width: int, height: int) -> table.Panel:
+def alerts(firing: str, description: str, height: int) -> table.Panel:
     """Return a table of alerts that fire, with their runbooks."""
-    panel = described(
-        table.Panel(), "Alerts", description, width=width, height=height, empty="Nothing fires."
-    )
     columns = [
-        Column(
-            "Alert", label="alertname", properties={"links": [RUNBOOK], "custom__minWidth": 200}
-        ),
+        Column("Alert", label="alertname", look={"links": [RUNBOOK], "custom__minWidth": 200}),
         Column("Job", label="job"),
         Column("Host", label="instance"),
         Column("Owner", label="owner"),
-        Column("Severity", label="rank", properties=colored_text(mappings=[SEVERITY_WORDS])),
-        Column("For", firing, properties={"unit": "s", "decimals": 1}),
-        Column("url", label="url", properties={"custom__hidden": True}),
+        Column("Severity", label="rank", look={"mappings": [SEVERITY_WORDS], **COLORED}),
+        Column("For", firing, SECONDS),
+        Column("url", label="url", look={"custom__hidden": True}),
     ]
-    return tabulate(panel, columns, [("Severity", True), ("Alert", False)])
+    frame = Frame("Alerts", description, 24, height, "Nothing fires.")
+    return rows(frame, columns, [("Severity", True), ("Alert", False)])
 
 
-def numbers(panel: stat.Panel) -> stat.Panel:
-    """Show values large, next to each other, in their colours."""
-    latest_value = common.ReduceDataOptions().calcs(["lastNotNull"])
-    panel = panel.reduce_options(latest_value).graph_mode(kinds.BigValueGraphMode.NONE)
+def latest() -> common.ReduceDataOptions:
+    """Return what reduces a series to its latest value."""
+    return common.ReduceDataOptions().calcs(["lastNotNull"])
+
+
+def numbers(frame: Frame) -> stat.Panel:
+    """Return a panel for large values, next to each other, in their colours."""
+    panel = framed(stat.Panel(), frame)
+    panel = panel.reduce_options(latest()).graph_mode(kinds.BigValueGraphMode.NONE)
     panel = panel.color_mode(kinds.BigValueColorMode.BACKGROUND_SOLID)
     return panel.text_mode(kinds.BigValueTextMode.VALUE_AND_NAME).wide_layout(False)
 
@@ -259,9 +282,7 @@ def numbers(panel: stat.Panel) -> stat.Panel:
 def with_values(panel: stat.Panel, *values: tuple[str, str, Properties]) -> stat.Panel:
     """Add values to a panel: the name of each, what it is now, and how it looks."""
     for name, expr, look in values:
-        panel = panel.with_target(ask_now(expr, legend=name, ref=name))
-        if look:
-            panel = panel.override_by_name(name, properties(**look))
+        panel = styled(panel.with_target(ask_now(expr, name, name)), name, look)
     return panel
 
 
@@ -271,19 +292,24 @@ def legend_below() -> common.VizLegendOptions:
     return legend.placement(kinds.LegendPlacement.BOTTOM).show_legend(True)
 
 
-def curves(panel: timeseries.Panel) -> timeseries.Panel:
-    """Draw series as thin lines, with a legend below and all values on hover."""
+def curves(frame: Frame) -> timeseries.Panel:
+    """Return a panel for series as thin lines, with a legend below and all values on hover."""
+    panel = framed(timeseries.Panel(), frame)
     tooltip = common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI)
     panel = panel.legend(legend_below()).tooltip(tooltip).line_width(2).min(0)
     panel = panel.override_by_regexp(".*", GAP)
     return panel.show_points(kinds.VisibilityMode.NEVER)
 
 
-POINTS: Properties = {
-    "custom__drawStyle": "points",
-    "custom__pointSize": 8,
-    "custom__showPoints": "always",
-}
+def with_curve(panel: timeseries.Panel, name: str, expr: str, look: Properties) -> timeseries.Panel:
+    """Add a curve to a panel: its name, what it shows, and how it looks."""
+    return styled(panel.with_target(ask(expr, name, name)), name, look)
+
+
+def points(color: str) -> Properties:
+    """Return the look of a series of which each point counts."""
+    style = {"custom__drawStyle": "points", "custom__pointSize": 8, "custom__showPoints": "always"}
+    return {**style, "color": fixed(color)}
 
 
 def limit(color: str = VERMILION) -> Properties:
@@ -307,8 +333,9 @@ def with_limits(
 USUAL: Properties = {"color": fixed(GREY), "custom__lineWidth": 1}
 
 
-def timeline(panel: statetimeline.Panel, mapping: models.ValueMap) -> statetimeline.Panel:
-    """Show named states over time."""
+def timeline(frame: Frame, expr: str, legend: str, mapping: models.ValueMap) -> statetimeline.Panel:
+    """Return a panel of named states over time."""
+    panel = framed(statetimeline.Panel(), frame).with_target(ask(expr, legend)).unit("none")
     panel = panel.mappings([mapping]).legend(legend_below()).merge_values(True).row_height(0.85)
     # Without a colour of its own, Grafana has no legend for it.
     color = dashboard.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(GREY)

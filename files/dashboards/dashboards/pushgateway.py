@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grafana_foundation_sdk.builders import dashboard, statetimeline, table, timeseries
 
 from dashboards import parts, queries
-from dashboards.parts import Column
+from dashboards.parts import Column, Frame
 from dashboards.states import ORANGE, VERMILION
 
 NO_GATEWAY = "Prometheus scrapes no Pushgateway: see prometheus_pushgateway_targets."
@@ -39,52 +39,35 @@ def build() -> dashboard.Dashboard:
 
 def gateways() -> table.Panel:
     """Return a row for each gateway."""
-    panel = parts.described(
-        table.Panel(),
-        "Gateways",
-        "How each gateway is now; the state should have been written within minutes.",
-        width=24,
-        height=5,
-        empty=NO_GATEWAY,
-    )
+    about = "How each gateway is now; the state should have been written within minutes."
+    frame = Frame("Gateways", about, 24, 5, NO_GATEWAY)
     unwritten = parts.steps((None, parts.TEXT), (300, ORANGE), (600, VERMILION))
     lost = parts.steps((None, parts.TEXT), (0.5, VERMILION))
     columns = [
         Column("Gateway", label="pushgateway"),
-        Column(
-            "Up",
-            queries.UP,
-            properties=parts.filled(parts.UP_WORDS, 80),
-        ),
-        Column("Running for", queries.RUNNING, properties={"unit": "s", "decimals": 1}),
-        Column("Groups", queries.GROUPS, properties={"unit": "none"}),
-        Column("Oldest push", queries.OLDEST_PUSH, properties={"unit": "s", "decimals": 1}),
+        Column("Up", queries.UP, parts.filled(parts.UP_WORDS, 80)),
+        Column("Running for", queries.RUNNING, parts.SECONDS),
+        Column("Groups", queries.GROUPS, {"unit": "none"}),
+        Column("Oldest push", queries.OLDEST_PUSH, parts.SECONDS),
         Column(
             "State written",
             queries.UNWRITTEN,
-            properties=parts.colored_text(unit="s", decimals=1, thresholds=unwritten),
+            parts.colored(unwritten, "s", 1),
         ),
         Column(
             "Rejected pushes",
             queries.REJECTED_IN_RANGE,
-            properties=parts.colored_text(unit="none", decimals=0, thresholds=lost),
+            parts.colored(lost, "none", 0),
         ),
     ]
-    return parts.tabulate(panel, columns, [("Up", False), ("Gateway", False)])
+    return parts.rows(frame, columns, [("Up", False), ("Gateway", False)])
 
 
 def up() -> statetimeline.Panel:
     """Return when each gateway could be scraped."""
-    panel = parts.described(
-        statetimeline.Panel(),
-        "Up",
-        "When Prometheus could scrape each gateway.",
-        width=24,
-        height=4,
-        empty=NO_GATEWAY,
-    )
-    panel = panel.with_target(parts.ask(queries.UP, legend="{{pushgateway}}"))
-    return parts.timeline(panel, parts.UP_WORDS).unit("none")
+    about = "When Prometheus could scrape each gateway."
+    frame = Frame("Up", about, 24, 4, NO_GATEWAY)
+    return parts.timeline(frame, queries.UP, "{{pushgateway}}", parts.UP_WORDS)
 
 
 def curve(
@@ -97,8 +80,8 @@ def curve(
     limits: Sequence[tuple[float | None, str]] = (),
 ) -> timeseries.Panel:
     """Return a panel of half the width with a curve for each gateway."""
-    panel = parts.described(timeseries.Panel(), title, description, width=12, height=7, empty=empty)
-    panel = parts.curves(panel).unit(unit).with_target(parts.ask(expr, legend=legend))
+    panel = parts.curves(Frame(title, description, 12, 7, empty)).unit(unit)
+    panel = panel.with_target(parts.ask(expr, legend))
     return parts.with_limits(panel, limits) if limits else panel
 
 
@@ -197,17 +180,11 @@ def scrape_size() -> timeseries.Panel:
 
 def refused() -> table.Panel:
     """Return whose latest push was rejected."""
-    panel = parts.described(
-        table.Panel(),
-        "Jobs whose latest push was rejected",
-        "What these meant to say is lost; the gateway's log says what was wrong.",
-        width=12,
-        height=7,
-        empty="None.",
-    )
+    about = "What these meant to say is lost; the gateway's log says what was wrong."
+    frame = Frame("Jobs whose latest push was rejected", about, 12, 7, "None.")
     columns = [
-        Column("Job", label="job", properties={"links": [parts.to_job()]}),
+        Column("Job", label="job", look={"links": [parts.to_job()]}),
         Column("Host", label="instance"),
-        Column("Since", queries.REFUSED_FOR, properties={"unit": "s", "decimals": 1}),
+        Column("Since", queries.REFUSED_FOR, parts.SECONDS),
     ]
-    return parts.tabulate(panel, columns, [("Since", True)])
+    return parts.rows(frame, columns, [("Since", True)])

@@ -31,7 +31,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Canvas:
     """Where a panel is drawn: its declaration, its time range, its size in pixels."""
 
     panel: Mapping[str, Any]
@@ -70,25 +70,25 @@ def on(color: str) -> str:
     return DARK if 0.3 * red + 0.59 * green + 0.11 * blue > 150 else "#ffffff"
 
 
-def stat(frame: Frame, answers: Sequence[Series], _: object) -> str:
+def stat(canvas: Canvas, answers: Sequence[Series], _: object) -> str:
     """Draw large values."""
     cells = []
     for series in answers:
-        text, color = display(series.last, options(frame.panel, series.name))
+        text, color = display(series.last, options(canvas.panel, series.name))
         look = f"background: {colored(color)}; color: {on(colored(color))}"
         content = f"<span>{escape(series.name)}</span><b>{text}</b>"
         cells.append(f'<div class="stat" style="{look}">{content}</div>')
-    rows = max(1, int(frame.height / 46)) if frame.width < 95 * len(cells) else 1
+    rows = max(1, int(canvas.height / 46)) if canvas.width < 95 * len(cells) else 1
     across = ceil(len(cells) / rows)
     grid = f"grid-template-columns: repeat({across}, 1fr)"
     return f'<div class="stats" style="{grid}">{"".join(cells)}</div>'
 
 
-def table(frame: Frame, answers: Sequence[Series], _: object) -> str:
+def table(canvas: Canvas, answers: Sequence[Series], _: object) -> str:
     """Draw a table."""
-    titles = evaluation.columns(frame.panel)
-    found = evaluation.rows(frame.panel, answers)
-    looks = {title: options(frame.panel, title) for title in titles}
+    titles = evaluation.columns(canvas.panel)
+    found = evaluation.rows(canvas.panel, answers)
+    looks = {title: options(canvas.panel, title) for title in titles}
     numeric = {
         title
         for title in titles
@@ -133,12 +133,12 @@ def cell(value: object, look: Mapping[str, Any]) -> str:
     return f'<td class="number" style="{style}">{text}</td>'
 
 
-def bargauge(frame: Frame, answers: Sequence[Series], _: object) -> str:
+def bargauge(canvas: Canvas, answers: Sequence[Series], _: object) -> str:
     """Draw horizontal bars."""
     top = max(series.last for series in answers) or 1
     lines = []
     for series in sorted(answers, key=lambda each: -each.last):
-        text, color = display(series.last, options(frame.panel, series.name))
+        text, color = display(series.last, options(canvas.panel, series.name))
         look = f"linear-gradient(to right, {color} {series.last / top:.0%}, #22252b 0)"
         bar = f'<span>{escape(series.name)}</span><div style="background: {look}"></div>'
         lines.append(f'<div class="bar">{bar}<span>{text}</span></div>')
@@ -154,16 +154,16 @@ def ticks(top: float, unit: str) -> list[float]:
     return [number * step * scale for number in range(int(top / scale / step) + 1)]
 
 
-def drawing(frame: Frame, shapes: Iterable[str], names: Mapping[str, str]) -> str:
+def drawing(canvas: Canvas, shapes: Iterable[str], names: Mapping[str, str]) -> str:
     """Return shapes above a time axis, and a legend of names and their colours."""
     axis = "".join(
-        f'<text x="{frame.x(time):.1f}" y="{frame.height - 5}" text-anchor="middle">{text}</text>'
-        for time, text in frame.times()
+        f'<text x="{canvas.x(time):.1f}" y="{canvas.height - 5}" text-anchor="middle">{text}</text>'
+        for time, text in canvas.times()
     )
     legend = "".join(
         f'<i style="background: {color}"></i>{escape(name)}' for name, color in names.items()
     )
-    box = f"0 0 {frame.width:.0f} {frame.height:.0f}"
+    box = f"0 0 {canvas.width:.0f} {canvas.height:.0f}"
     return (
         f'<div class="chart"><svg viewBox="{box}" preserveAspectRatio="none">{axis}'
         f'{"".join(shapes)}</svg><div class="legend">{legend}</div></div>'
@@ -179,52 +179,52 @@ def spells(
         yield times[0], times[-1] + step, value
 
 
-def timeline(frame: Frame, answers: Sequence[Series], _: object) -> str:
+def timeline(canvas: Canvas, answers: Sequence[Series], _: object) -> str:
     """Draw states over time."""
-    left = min(170.0, frame.width / 3)
-    frame = Frame(frame.panel, frame.view, frame.width, frame.height - LEGEND, left)
-    row = (frame.height - AXIS) / len(answers)
-    step = frame.view.interval(int(frame.width))
+    left = min(170.0, canvas.width / 3)
+    canvas = Canvas(canvas.panel, canvas.view, canvas.width, canvas.height - LEGEND, left)
+    row = (canvas.height - AXIS) / len(answers)
+    step = canvas.view.interval(int(canvas.width))
     shapes, names = [], {}
     for number, series in enumerate(answers):
         above = number * row
         middle = f'x="{left - 8}" y="{above + row / 2 + 4:.1f}" text-anchor="end"'
         shapes.append(f"<text {middle}>{escape(series.name)}</text>")
         for begin, end, value in spells(series.points, step):
-            text, color = display(value, options(frame.panel))
+            text, color = display(value, options(canvas.panel))
             names[text] = colored(color)
-            place = f'x="{frame.x(begin):.1f}" width="{frame.x(end) - frame.x(begin):.1f}"'
+            place = f'x="{canvas.x(begin):.1f}" width="{canvas.x(end) - canvas.x(begin):.1f}"'
             size = f'y="{above + row * 0.08:.1f}" height="{row * 0.84:.1f}"'
             shapes.append(f'<rect {place} {size} fill="{color}"/>')
-    return drawing(frame, shapes, names)
+    return drawing(canvas, shapes, names)
 
 
-def timeseries(frame: Frame, answers: Sequence[Series], marks: Sequence[Mark]) -> str:
+def timeseries(canvas: Canvas, answers: Sequence[Series], marks: Sequence[Mark]) -> str:
     """Draw series over time."""
-    frame = Frame(frame.panel, frame.view, frame.width, frame.height - LEGEND, left=72)
-    common = options(frame.panel)
+    canvas = Canvas(canvas.panel, canvas.view, canvas.width, canvas.height - LEGEND, left=72)
+    common = options(canvas.panel)
     limits = []
     if "custom.thresholdsStyle" in common:
         limits = [step["value"] for step in common["thresholds"]["steps"][1:]]
     values = [value for series in answers for _, value in series.points if isfinite(value)]
     top = float(common.get("max") or max([*values, *limits, 1e-9]))
-    bottom = frame.height - AXIS
+    bottom = canvas.height - AXIS
 
     def y(value: float) -> float:
         return 6 + (bottom - 6) * (1 - max(0.0, value) / top / 1.06)
 
     def across(value: float, look: str) -> str:
-        ends = f'x1="{frame.left}" x2="{frame.width}" y1="{y(value):.1f}" y2="{y(value):.1f}"'
+        ends = f'x1="{canvas.left}" x2="{canvas.width}" y1="{y(value):.1f}" y2="{y(value):.1f}"'
         return f"<line {ends} {look}/>"
 
     shapes = []
     for value in ticks(top, common.get("unit", "none")):
-        place = f'x="{frame.left - 6}" y="{y(value) + 4:.1f}" text-anchor="end"'
+        place = f'x="{canvas.left - 6}" y="{y(value) + 4:.1f}" text-anchor="end"'
         text = spoken(value, common.get("unit", "none"), common.get("decimals"))
         shapes += [across(value, 'class="grid"'), f"<text {place}>{text}</text>"]
     for mark in marks:
-        if mark.end >= frame.view.start:
-            begin, wide = frame.x(mark.begin), max(1.5, frame.x(mark.end) - frame.x(mark.begin))
+        if mark.end >= canvas.view.start:
+            begin, wide = canvas.x(mark.begin), max(1.5, canvas.x(mark.end) - canvas.x(mark.begin))
             fill = f'fill="{mark.color}" opacity="{0.12 if mark.end > mark.begin else 0.8}"'
             place = f'x="{begin:.1f}" y="6" width="{wide:.1f}" height="{bottom - 6}"'
             shapes.append(f"<rect {place} {fill}/>")
@@ -232,17 +232,17 @@ def timeseries(frame: Frame, answers: Sequence[Series], marks: Sequence[Mark]) -
     by_name = {series.name: series for series in answers}
     names: dict[str, str] = {}
     for number, series in enumerate(answers):
-        look = options(frame.panel, series.name)
+        look = options(canvas.panel, series.name)
         fixed = look.get("color", {}).get("fixedColor")
         color = names.setdefault(series.name, fixed or PALETTE[number % len(PALETTE)])
-        points = [(frame.x(time), y(value)) for time, value in series.points if isfinite(value)]
+        points = [(canvas.x(time), y(value)) for time, value in series.points if isfinite(value)]
         below = by_name.get(look.get("custom.fillBelowTo", ""))
         if below:
-            floor_points = [(frame.x(time), y(value)) for time, value in below.points]
+            floor_points = [(canvas.x(time), y(value)) for time, value in below.points]
         elif points:
             floor_points = [(points[0][0], y(0)), (points[-1][0], y(0))]
         shapes += strokes(points, floor_points if points else [], color, look)
-    return drawing(frame, shapes, names)
+    return drawing(canvas, shapes, names)
 
 
 def strokes(

@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from preview.drawing import PANELS, Frame, Mark
+from preview.drawing import PANELS, Canvas, Mark
 from preview.evaluation import View
 
 HERE = Path(__file__).parent
@@ -94,8 +94,8 @@ def drawn(panel: Mapping[str, Any], view: View, marks: Sequence[Mark], width: in
     high = height(place["h"])
     answers = [series for target in panel["targets"] for series in view.ask(target, int(wide))]
     if answers:
-        frame = Frame(panel, view, wide - 20, high - TITLE)
-        body = PANELS[panel["type"]](frame, answers, marks)
+        canvas = Canvas(panel, view, wide - 20, high - TITLE)
+        body = PANELS[panel["type"]](canvas, answers, marks)
     else:
         body = f'<div class="empty">{escape(panel["fieldConfig"]["defaults"]["noValue"])}</div>'
     row, start = f"{place['y'] + 1} / span {place['h']}", f"{place['x'] + 1} / span {place['w']}"
