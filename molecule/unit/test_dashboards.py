@@ -7,7 +7,6 @@ import ast
 import json
 import re
 from collections import Counter
-from functools import cache
 from itertools import combinations, pairwise
 from statistics import median
 from urllib.parse import parse_qs, urlsplit
@@ -31,8 +30,8 @@ register_default_plugins()
 
 BOARDS = {name: page.load(name) for name in DASHBOARDS}
 PANELS = [(name, panel) for name, board in BOARDS.items() for panel in board["panels"]]
-PANEL_NAMES = [f"{name.removesuffix('.json')}: {panel['title']}" for name, panel in PANELS]
 GRAFANA = {"__interval", "__rate_interval", "__range", "__url_time_range", "__data", "__all"}
+PACKAGE = DIRECTORY / "dashboards"
 JOB = {(job.name, job.instance): job for job in JOBS}
 # What the chosen job rightly has none of.
 VARIABLES = {
@@ -43,7 +42,14 @@ VARIABLES = {
     "instance": "files",
 }
 
-every_panel = pytest.mark.parametrize(("board", "panel"), PANELS, ids=PANEL_NAMES)
+
+def every(*types):
+    """Parametrize a test with the panels of some types; of all, if none is named."""
+    found = [(name, panel) for name, panel in PANELS if not types or panel["type"] in types]
+    names = [f"{name.removesuffix('.json')}: {panel['title']}" for name, panel in found]
+    return pytest.mark.parametrize(("board", "panel"), found, ids=names)
+
+
 every_board = pytest.mark.parametrize("name", DASHBOARDS)
 
 
@@ -152,43 +158,39 @@ def test_links_lead_to_dashboards_and_to_variables_that_these_have():
     }
 
 
-@every_panel
+@every()
 def test_a_panel_says_what_it_shows_and_what_to_do_when_it_is_empty(board, panel):
     assert panel["title"]
     assert re.fullmatch(r"[A-Z][^.]+\.", panel["description"]), "one sentence"
-    defaults = panel["fieldConfig"]["defaults"]
-    assert len(defaults["noValue"]) > 4
+    assert len(panel["fieldConfig"]["defaults"]["noValue"]) > 4
     assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-    names = [target["legendFormat"] for target in panel["targets"]]
-    if panel["type"] == "table":
-        columns = list(evaluation.columns(panel))
-        assert len(columns) == len(set(columns)) > 1
-    else:
-        has_own = [evaluation.options(panel, name).get("unit") for name in names]
-        assert all(has_own), "every value has a unit"
 
 
-@every_panel
+@every("table", "timeseries", "state-timeline")
 def test_the_words_of_an_empty_panel_stay_out_of_its_cells_gaps_and_tooltips(board, panel):
     # For a chart, an empty text would be a 0.
     gap = {"id": "noValue", "value": ""} if panel["type"] == "table" else {"id": "noValue"}
-    if panel["type"] in ("table", "timeseries", "state-timeline"):
-        assert panel["fieldConfig"]["overrides"][0]["properties"] == [gap]
+    assert panel["fieldConfig"]["overrides"][0]["properties"] == [gap]
 
 
-@every_panel
+@every("state-timeline")
 def test_states_over_time_have_a_legend(board, panel):
-    if panel["type"] == "state-timeline":
-        assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "fixed"
-        assert panel["options"]["legend"]["showLegend"]
+    assert panel["fieldConfig"]["defaults"]["color"]["mode"] == "fixed"
+    assert panel["options"]["legend"]["showLegend"]
 
 
-@every_panel
-def test_a_table_fits_a_page_of_1280_pixels(board, panel):
-    if panel["type"] == "table":
-        looks = [evaluation.options(panel, title) for title in evaluation.columns(panel)]
-        widths = [look.get("custom.width") or look["custom.minWidth"] for look in looks]
-        assert sum(widths) < 1200
+@every("table")
+def test_a_table_has_columns_that_fit_a_page_of_1280_pixels(board, panel):
+    titles = evaluation.columns(panel)
+    assert len(titles) == len(set(titles)) > 1
+    looks = [evaluation.options(panel, title) for title in titles]
+    assert sum(look.get("custom.width") or look["custom.minWidth"] for look in looks) < 1200
+
+
+@every("stat", "timeseries", "state-timeline", "bargauge")
+def test_every_value_has_a_unit(board, panel):
+    names = [target["legendFormat"] for target in panel["targets"]]
+    assert all(evaluation.options(panel, name).get("unit") for name in names)
 
 
 def test_a_dashboard_opens_with_the_default_prometheus():
@@ -197,13 +199,10 @@ def test_a_dashboard_opens_with_the_default_prometheus():
         assert source["current"]["value"] == "default"
 
 
-@every_panel
+@every()
 def test_a_panel_of_numbers_and_states_does_not_rely_on_colour_alone(board, panel):
-    mappings = [
-        mapping for text in [panel["fieldConfig"]] for mapping in find(text, "mappings") if mapping
-    ]
-    for mapping in mappings:
-        assert all(option["text"] for each in mapping for option in each["options"].values())
+    for mappings in find(panel["fieldConfig"], "mappings"):
+        assert all(option["text"] for each in mappings for option in each["options"].values())
 
 
 def find(document, key):
@@ -221,24 +220,13 @@ def find(document, key):
 
 
 def test_selectors_and_metrics_are_named_in_one_module_only():
-    package = DIRECTORY / "dashboards"
     named = re.compile(r"batch_job:|ALERTS|\bup\{|_seconds\b|_bytes\{|_total\b")
-    for module in package.glob("*.py"):
-        if module.name == "queries.py":
-            continue
-        constants = [
-            node.value
-            for node in ast.walk(ast.parse(module.read_text()))
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        ]
-        docstring = ast.get_docstring(ast.parse(module.read_text()), clean=False)
-        assert not [
-            text
-            for text in constants
-            if named.search(text)
-            and text != docstring
-            and not text.startswith("The states of a job")
-        ], module.name
+    for module in set(PACKAGE.glob("*.py")) - {PACKAGE / "queries.py"}:
+        tree = ast.parse(module.read_text())
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        docstring = ast.get_docstring(tree, clean=False)
+        texts = {node.value for node in nodes if isinstance(node.value, str)} - {docstring}
+        assert not [text for text in texts if named.search(text)], module.name
 
 
 def test_no_query_is_spelled_twice():
@@ -249,20 +237,11 @@ def test_no_query_is_spelled_twice():
     }
     twice = Counter(spelled.values())
     assert [name for name, value in spelled.items() if twice[value] > 1] == []
-    shown = {target["expr"] for _, panel in PANELS for target in panel["targets"]}
-    assert not [name for name in spelled if not re.search(rf"\b{name}\b", users(name))]
-    assert shown
-
-
-@cache
-def sources():
-    return {path.name: path.read_text() for path in (DIRECTORY / "dashboards").glob("*.py")}
-
-
-def users(name):
-    """Return all lines of the package but the one that defines a name."""
-    lines = [line for source in sources().values() for line in source.splitlines()]
-    return "\n".join(line for line in lines if not re.match(rf"{name}\b.*=", line))
+    # Each is used outside of its definition.
+    lines = [line for path in PACKAGE.glob("*.py") for line in path.read_text().splitlines()]
+    uses = Counter(word for line in lines for word in re.findall(r"\w+", line))
+    uses -= Counter(line.split()[0] for line in lines if re.match(r"\w+ = ", line))
+    assert [name for name in spelled if not uses[name]] == []
 
 
 def test_the_states_are_those_that_the_rule_numbers():
@@ -387,31 +366,26 @@ def rows(answers):
 EMPTY = {("job_detail.json", "Alerts")}
 
 
-@every_panel
-def test_every_query_is_answered(view, board, panel):
-    found = {target["refId"]: view(board).ask(target) for target in panel["targets"]}
-    empty = [ref for ref, series in found.items() if not series]
-    assert empty == [] or (board, panel["title"]) in EMPTY
-
-
-@every_panel
-def test_rows_of_a_table_are_joined_by_labels_alone(view, board, panel):
+@every()
+def test_every_query_is_answered_in_words_and_rows_that_people_understand(view, board, panel):
+    answers = {target["refId"]: view(board).ask(target) for target in panel["targets"]}
+    unanswered = [ref for ref, series in answers.items() if not series]
+    assert unanswered == [] or (board, panel["title"]) in EMPTY
+    found = [series for answer in answers.values() for series in answer]
     if panel["type"] == "table":
-        found = [series for target in panel["targets"] for series in view(board).ask(target)]
+        # Rows are joined by labels alone.
         assert not [series.labels for series in found if "__name__" in series.labels]
-        # Of jobs on hosts and others without, none is taken for another one.
+        # A job without a host is never joined with one that has a host.
         key = "pushgateway" if panel["title"] == "Gateways" else "row"
-        assert len(panel["targets"]) == 1 or all(series.labels.get(key) for series in found)
+        assert len(answers) == 1 or all(series.labels.get(key) for series in found)
+    else:
+        assert not [series.name for series in found if "=" in series.name]
 
 
-@every_panel
-def test_every_query_is_one_that_an_empty_prometheus_understands(
-    tmp_path_factory, empty, board, panel
-):
-    for target in panel["targets"]:
-        assert isinstance(
-            page.view_of(BOARDS[board], empty.url, NOW, 15, VARIABLES).ask(target), list
-        )
+@every()
+def test_every_query_is_one_that_an_empty_prometheus_understands(empty, board, panel):
+    view = page.view_of(BOARDS[board], empty.url, NOW, 15, VARIABLES)
+    assert all(isinstance(view.ask(target), list) for target in panel["targets"])
 
 
 @pytest.fixture(scope="module")
@@ -420,14 +394,6 @@ def empty(tmp_path_factory):
     (directory / "prometheus.yml").write_text("{}")
     with prometheus(directory) as found:
         yield found
-
-
-@every_board
-def test_a_curve_has_a_name_that_is_no_label_soup(view, name):
-    for panel in BOARDS[name]["panels"]:
-        if panel["type"] != "table":
-            for target in panel["targets"]:
-                assert all("=" not in series.name for series in view(name).ask(target))
 
 
 def test_variables_offer_what_there_is(view):

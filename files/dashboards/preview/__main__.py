@@ -27,7 +27,7 @@ def main() -> int:
     pictures.mkdir(exist_ok=True)
     try:
         with (
-            step("Evaluating the rules on a week of jobs (a minute or two)"),
+            step("Drawing a week of jobs (the first time, a minute or two)"),
             week.serving() as server,
         ):
             for name in DASHBOARDS:
