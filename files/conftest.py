@@ -23,9 +23,10 @@ HASH = "$2b$04$vQGEv8k8Lnk4kQdvFOa8V.WAF/L6X0eeWYwTnhaOtMhMU/l7JRKF2"
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_of_a_terminal() -> None:
-    """Take signals as in the foreground: a shell lets what it runs in the background ignore two."""
+    """Take signals as in the foreground: a background job of a shell, or of nohup, ignores them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

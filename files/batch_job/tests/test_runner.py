@@ -243,7 +243,7 @@ def test_a_command_that_ends_in_time_is_not_ended(job, pushgateway):
 IMPATIENT = """
 import json, sys
 from batch_job import runner
-runner.PATIENCE = 0.3
+runner.KILL_AFTER_SECONDS = 0.3
 done = runner.run(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, 0.3, lambda moment: None)
 print(json.dumps([done.outcome.result, done.outcome.exit_code, done.ended_by]), flush=True)
 """

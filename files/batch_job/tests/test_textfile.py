@@ -498,7 +498,7 @@ def test_credentials_for_a_directory_alone_are_refused(node, exporter):
 def watching(exporter, tmp_path):
     """Run a Prometheus that scrapes node_exporter as the role's documentation says."""
     content = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "250ms", "evaluation_interval": "250ms"},
         "rule_files": [f"{RULES}/*.rules.yml"],
         "scrape_configs": [
             {
