@@ -87,53 +87,35 @@ def curve(
 
 def pushes() -> timeseries.Panel:
     """Return the pushes that were taken."""
-    return curve(
-        "Pushes",
-        "Pushes per second that each gateway took.",
-        "reqps",
-        queries.ACCEPTED_PUSHES,
-        NOTHING_PUSHED,
-    )
+    about = "Pushes per second that each gateway took."
+    return curve("Pushes", about, "reqps", queries.ACCEPTED_PUSHES, NOTHING_PUSHED)
 
 
 def rejected() -> timeseries.Panel:
     """Return the pushes that were not."""
-    return curve(
-        "Rejected pushes",
-        "Pushes per second that were malformed or contradicted others: their reports are lost.",
-        "reqps",
-        queries.REJECTED_PUSHES,
-        "No push was rejected since the gateway started.",
-    )
+    about = "Pushes per second that were malformed or contradicted others: their reports are lost."
+    empty = "No push was rejected since the gateway started."
+    return curve("Rejected pushes", about, "reqps", queries.REJECTED_PUSHES, empty)
 
 
 def groups() -> timeseries.Panel:
     """Return how many groups there are."""
-    return curve(
-        "Groups",
-        "Groups of metrics that each gateway keeps; nothing but a deletion ends one.",
-        "none",
-        queries.GROUPS,
-        NOTHING_PUSHED,
-    )
+    about = "Groups of metrics that each gateway keeps; nothing but a deletion ends one."
+    return curve("Groups", about, "none", queries.GROUPS, NOTHING_PUSHED)
 
 
 def oldest() -> timeseries.Panel:
     """Return the age of the oldest group."""
-    return curve(
-        "Oldest push",
-        "Age of the group that was pushed to last of all: very old ones can be pruned.",
-        "s",
-        queries.OLDEST_PUSH,
-        NOTHING_PUSHED,
-    )
+    about = "Age of the group that was pushed to last of all: very old ones can be pruned."
+    return curve("Oldest push", about, "s", queries.OLDEST_PUSH, NOTHING_PUSHED)
 
 
 def written() -> timeseries.Panel:
     """Return since when the state on disk is out of date."""
+    about = "What came since then would not survive a crash; 10 minutes raise an alert."
     return curve(
         "Time since the state was written",
-        "What came since then would not survive a crash; 10 minutes raise an alert.",
+        about,
         "s",
         queries.UNWRITTEN,
         "No host reports it: see pushgateway-state.timer there.",
@@ -143,9 +125,10 @@ def written() -> timeseries.Panel:
 
 def errors() -> timeseries.Panel:
     """Return requests that failed."""
+    about = "Requests per second that were answered with an error, by what they wanted."
     return curve(
         "HTTP errors",
-        "Requests per second that were answered with an error, by what they wanted.",
+        about,
         "reqps",
         queries.HTTP_ERRORS,
         "No request failed since the gateway started.",
@@ -162,13 +145,8 @@ def memory() -> timeseries.Panel:
 
 def scrape_duration() -> timeseries.Panel:
     """Return how long scrapes take."""
-    return curve(
-        "Scrape duration",
-        "How long Prometheus takes to read all groups.",
-        "s",
-        queries.SCRAPE_DURATION,
-        NO_GATEWAY,
-    )
+    about = "How long Prometheus takes to read all groups."
+    return curve("Scrape duration", about, "s", queries.SCRAPE_DURATION, NO_GATEWAY)
 
 
 def scrape_size() -> timeseries.Panel:

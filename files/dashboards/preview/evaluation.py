@@ -15,28 +15,8 @@ import requests
 
 Labels = Mapping[str, str]
 # The steps to which Grafana rounds the interval between two points, in seconds.
-INTERVALS = (
-    1,
-    2,
-    5,
-    10,
-    15,
-    20,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1200,
-    1800,
-    3600,
-    7200,
-    10800,
-    21600,
-    43200,
-    86400,
-)
+MINUTES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 360, 720, 1440)
+INTERVALS = (1, 2, 5, 10, 15, 20, 30, *(60 * minutes for minutes in MINUTES))
 # Grafana's macros and the variables of a dashboard.
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 

@@ -1,8 +1,8 @@
-"""A week of jobs for dashboards: what the rules that ship make of it, in a real Prometheus.
+"""A made-up week of jobs in a real Prometheus, with the results of the rules.
 
-What happened is made up: runs, reports as `batch-job` words them, what gateways keep of these
-and what they say of themselves stand in for hosts, Pushgateway and scrapes. promtool evaluates the
-rules on it, so that states and alerts are theirs. The week always ends at `NOW`.
+This module stands in for hosts, gateways and scrapes: it makes up runs, the reports that
+`batch-job` sends of them, and the metrics of the gateways. promtool evaluates the rules on these
+series, so states and alerts are real. The week always ends at `NOW`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INTERVAL = 295
 SCRAPES = range(1, int(LENGTH // INTERVAL) + 1)
 RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
 
-# Rules whose results nobody looks at.
+# The rules' results in the database, and exceptions that no dashboard reads.
 SHOWN = r"ALERTS(_FOR_STATE)?|pushgateway:.+|batch_job:.+"
 INTERNAL = r".+:(.*remembered|declared|declared_since.+|reported.+|last_push_timestamp_seconds)"
 
@@ -45,15 +45,18 @@ Steps = list[tuple[int, int, float | None]]
 
 
 class History:
-    """Series that keep a value until they are given another one."""
+    """Series that keep a value until the next change."""
 
     def __init__(self) -> None:
         """Start without any."""
         self._changes: dict[Series, dict[int, float | None]] = defaultdict(dict)
 
     def set(self, time: float, value: float | None, name: str, **labels: str) -> None:
-        """Set a value from a time on, in seconds since the origin; None ends the series."""
-        series = name, tuple(sorted(labels.items()))
+        """Change a value at a time, in seconds since the origin; None ends the series.
+
+        As in Prometheus, an empty label is none.
+        """
+        series = name, tuple(sorted((key, label) for key, label in labels.items() if label))
         self._changes[series][-int(-time // INTERVAL)] = value
 
     def steps(self) -> Iterator[tuple[Series, Steps]]:
@@ -67,10 +70,10 @@ class History:
 
 
 class Gateway:
-    """What a Pushgateway keeps of groups, and counts."""
+    """The groups and the counters of a Pushgateway."""
 
     def __init__(self, name: str, history: History) -> None:
-        """Come up without groups."""
+        """Start without groups."""
         self.labels = {"pushgateway": name, "app": "pushgateway"}
         self.history = history
         self._groups: dict[tuple[str, str], list[Metric]] = {}
@@ -79,14 +82,14 @@ class Gateway:
     def push(
         self, time: float, job: Job, families: list[Metric], *, replaces: bool = False
     ) -> None:
-        """Take a report: PUT, if it replaces what is known of the group, else POST."""
+        """Accept a report: PUT if it replaces the group, else POST."""
         group = (job.name, job.instance)
         older = self._groups.get(group, [])
         self._groups[group] = families if replaces else metrics.merge(older, families)
         for family in older:
-            self._tell(time, job, family, is_gone=True)
+            self._expose(time, job, family, is_gone=True)
         for family in self._groups[group]:
-            self._tell(time, job, family)
+            self._expose(time, job, family)
         self._set(time, time, "push_time_seconds", job)
         self._set(time, 0, "push_failure_time_seconds", job)
         self.answer(time, "200", "put" if replaces else "post")
@@ -106,18 +109,17 @@ class Gateway:
             **self.labels,
         )
 
-    def _tell(self, time: float, job: Job, family: Metric, *, is_gone: bool = False) -> None:
+    def _expose(self, time: float, job: Job, family: Metric, *, is_gone: bool = False) -> None:
         for sample in family.samples:
             self._set(time, None if is_gone else sample.value, sample.name, job, **sample.labels)
 
     def _set(self, time: float, value: float | None, name: str, job: Job, **labels: str) -> None:
-        where = {"instance": job.instance} if job.instance else {}
-        known = {key: label for key, label in labels.items() if label}
-        self.history.set(time, value, name, job=job.name, **where, **known, **self.labels)
+        group = {"job": job.name, "instance": job.instance}
+        self.history.set(time, value, name, **group, **labels, **self.labels)
 
 
 def reports(job: Job) -> Iterator[tuple[float, list[Metric], bool]]:
-    """Yield what is pushed of a job, when, and whether it replaces what was known."""
+    """Yield the reports of a job: time, metrics, and whether they replace the group."""
     declared = config.Job(job.name, job.owner, job.severity, job.kind, job.schedule)
     if not job.max_age and job.is_declared:
         due = metrics.gauge("deadline_timestamp_seconds", job.deadline(0))
@@ -127,7 +129,7 @@ def reports(job: Job) -> Iterator[tuple[float, list[Metric], bool]]:
         ended = each.start + each.seconds
         if OUTAGE[0] < each.start < OUTAGE[1]:
             continue
-        # A clock that is ahead says so, but the report comes when it comes.
+        # A clock that is ahead changes the times in a report, not when it arrives.
         when = min(each.start, ended, LENGTH)
         if each.start > LENGTH:
             when = each.start - AHEAD
@@ -147,17 +149,17 @@ def reports(job: Job) -> Iterator[tuple[float, list[Metric], bool]]:
             yield when + each.seconds, families, each.result == SUCCESS
 
 
-def tell_jobs(history: History) -> None:
-    """Let all jobs report to all gateways, and gateways refuse what is malformed."""
+def add_jobs(history: History) -> None:
+    """Add the reports of all jobs to all gateways, and some pushes that are rejected."""
     gateways = [Gateway(name, history) for name in GATEWAYS]
     events = [
         (time, job, families, replaces) for job in JOBS for time, families, replaces in reports(job)
     ]
     for time, job, families, replaces in sorted(events, key=lambda event: event[0]):
-        # Pipelines know of one gateway only.
+        # Pipelines report to one gateway only.
         for gateway in gateways if job.instance else gateways[:1]:
             gateway.push(time, job, families, replaces=replaces)
-    # Somebody else's metrics, which a gateway refuses.
+    # A job of somebody else, whose pushes a gateway rejects.
     foreign = {"job": "statistics", "instance": "shop", **gateways[1].labels}
     for number in range(5):
         time = LENGTH - 3 * HOUR + number * 7 * MINUTE
@@ -166,40 +168,27 @@ def tell_jobs(history: History) -> None:
         gateways[1].answer(time, "400", "post")
 
 
-def tell_services(history: History) -> None:
-    """Let Prometheus scrape the gateways and the declarations."""
+def add_services(history: History) -> None:
+    """Add what Prometheus scrapes from gateways and declarations."""
     chance = Random("services")  # noqa: S311
     for job in JOBS:
+        group = {"job": job.name, "instance": job.instance}
+        people = {"owner": job.owner, "severity": job.severity}
         if job.is_declared:
-            labels = {"job": job.name, "instance": job.instance, "owner": job.owner}
-            labels = {key: label for key, label in labels.items() if label}
             age = job.max_age or inf
-            history.set(
-                0, age, "batch_job_declared_max_age_seconds", severity=job.severity, **labels
-            )
+            history.set(0, age, "batch_job_declared_max_age_seconds", **group, **people)
         if job.min_size:
-            where = {"job": job.name, "instance": job.instance}
-            history.set(0, job.min_size, "batch_job_declared_min_size_bytes", **where)
+            history.set(0, job.min_size, "batch_job_declared_min_size_bytes", **group)
     for name in GATEWAYS:
-        own = {
-            "job": "pushgateway",
-            "instance": f"{name}:9091",
-            "pushgateway": name,
-            "app": "pushgateway",
-        }
+        gateway = {"pushgateway": name, "app": "pushgateway"}
+        own = {"job": "pushgateway", "instance": f"{name}:9091", **gateway}
+        state = {"job": "pushgateway_state", "instance": name, **gateway}
         history.set(0, -9 * DAY, "process_start_time_seconds", **own)
-        for step in range(int(LENGTH // INTERVAL) + 1):
-            now = step * INTERVAL
+        for now in (0, *(scrape * INTERVAL for scrape in SCRAPES)):
             history.set(now, chance.uniform(0.006, 0.011), "scrape_duration_seconds", **own)
             history.set(now, 210 + len(JOBS) * 14, "scrape_samples_scraped", **own)
             memory = 21e6 + 4e6 * (now % DAY) / DAY + chance.uniform(0, 1e6)
             history.set(now, round(memory), "process_resident_memory_bytes", **own)
-            state = {
-                "job": "pushgateway_state",
-                "instance": name,
-                "pushgateway": name,
-                "app": "pushgateway",
-            }
             history.set(now, now - MINUTE, "pushgateway_state_written_timestamp_seconds", **state)
         # A reboot in the afternoon of the third day.
         for time, up in ((0, 1), (3 * DAY + 15 * HOUR, 0), (3 * DAY + 15.4 * HOUR, 1)):
@@ -212,13 +201,13 @@ def tell_services(history: History) -> None:
 
 
 def dated(name: str, value: float) -> float:
-    """Return a value as it is `NOW`, if it is a time; a push at 0 is none."""
+    """Return a value; one that is a time counts from 1970 instead of the origin, 0 stays 0."""
     is_time = name.endswith(("timestamp_seconds", "_time_seconds")) and value
     return value + ORIGIN if is_time or name == "ALERTS_FOR_STATE" else value
 
 
 def notation(steps: Steps) -> Iterator[str]:
-    """Yield the values of a series as promtool reads them: each with how often it is repeated."""
+    """Yield the values of a series in promtool's notation: each with its number of repetitions."""
     if steps[0][0]:
         yield f"_x{steps[0][0]}"
     for start, end, value in steps:
@@ -294,8 +283,8 @@ def samples(history: History, test: str) -> Iterator[str]:
 def database() -> Path:
     """Return the directory of a database of the week, which is made once of the same rules."""
     history = History()
-    tell_jobs(history)
-    tell_services(history)
+    add_jobs(history)
+    add_services(history)
     test = test_file(history)
     here = Path(__file__)
     sources = [path.read_bytes() for path in (*RULES, here, here.with_name("jobs.py"))]
