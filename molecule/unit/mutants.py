@@ -1,4 +1,4 @@
-"""Mutants of alert rules: rule files with one mistake each, which the rules' cases must notice."""
+"""Make mutants of the rules: rule files with one mistake each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Comments, strings, matchers and ranges: what is in them only looks like an operator.
+# Comments, strings, matchers and ranges contain no operators.
 OPAQUE = re.compile(r'#.*|"[^"]*"|\{[^}]*\}|\[[^]]*\]')
 
 COMPARISON = re.compile(r"==|!=|>=|<=|>|<")
@@ -51,7 +51,7 @@ def mutants(rules: dict[str, Any]) -> Iterator[Mutant]:
 
 
 def _mistaken(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a rule with each mistake that it can have, and what that is."""
+    """Yield each mistake that a rule can have, and the rule with it."""
     if "for" in rule:
         yield "without for", {key: value for key, value in rule.items() if key != "for"}
     expression = rule["expr"]
@@ -65,7 +65,7 @@ def _mistaken(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _words(visible: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each comparison and each list of labels is, and what to write instead."""
+    """Yield the position of each comparison and each list of labels, and a replacement."""
     for match in COMPARISON.finditer(visible):
         yield *match.span(), OPPOSITE[match[0]]
     for match in BOUNDARY.finditer(visible):
@@ -77,7 +77,7 @@ def _words(visible: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _branches(visible: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each branch of a set operator is, operator included, and nothing instead."""
+    """Yield the position of each branch of a set operator, and nothing as its replacement."""
     start, seams = 0, list[re.Match[str]]()
     outer = []
     for match in SEAM.finditer(visible):

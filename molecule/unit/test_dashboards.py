@@ -1,6 +1,6 @@
-"""The dashboards as they ship: their JSON, and what Prometheus answers them of a week of jobs.
+"""The dashboards: their JSON, and the answers to their queries after a made-up week of jobs.
 
-Grafana itself is not here: how it draws them, scenario `grafana` sees where it can be fetched.
+The scenario `grafana` loads them into Grafana, if it can be fetched.
 """
 
 import ast
@@ -33,7 +33,6 @@ PANELS = [(name, panel) for name, board in BOARDS.items() for panel in board["pa
 GRAFANA = {"__interval", "__rate_interval", "__range", "__url_time_range", "__data", "__all"}
 PACKAGE = DIRECTORY / "dashboards"
 JOB = {(job.name, job.instance): job for job in JOBS}
-# What the chosen job rightly has none of.
 VARIABLES = {
     "state": ">= 0",
     "owner": ".*",
@@ -75,9 +74,6 @@ def variables_of(board):
     return {variable["name"] for variable in board["templating"]["list"]}
 
 
-# --- What they are, without any data
-
-
 @every_board
 def test_the_committed_json_is_what_the_generator_writes(name):
     assert (DIRECTORY / name).read_text() == render(name)
@@ -91,7 +87,7 @@ def test_there_is_no_json_without_a_generator():
 def test_a_dashboard_survives_the_models_of_the_sdk(name):
     committed = json.loads((DIRECTORY / name).read_text())
     loaded = json.loads(json.dumps(Dashboard.from_json(committed), cls=JSONEncoder))
-    # The SDK's annotations do not know what the Prometheus data source reads of them.
+    # The SDK's annotations lack two fields of the Prometheus data source.
     for annotation in committed["annotations"].get("list", []):
         for key in ("titleFormat", "useValueForTime"):
             annotation.pop(key)
@@ -122,7 +118,7 @@ def test_panels_are_numbered_once_and_do_not_overlap(name):
             for row in range(place["h"])
         )
     assert set(cells.values()) == {1}
-    # No holes either.
+    # There are no holes.
     assert len(cells) == 24 * (1 + max(row for _, row in cells))
 
 
@@ -315,9 +311,6 @@ def test_states_differ_in_colour_for_everyone(deficiency):
     assert min(differences.values()) > 15, min(differences, key=differences.get)
 
 
-# --- What they ask, and what Prometheus answers
-
-
 @pytest.fixture(scope="module")
 def server():
     with week.serving() as found:
@@ -435,7 +428,7 @@ def test_the_home_has_one_row_a_job_with_its_state(rows):
     assert len(found) == len(JOBS)
 
 
-def test_the_home_shows_the_worst_first_and_of_these_the_most_overdue(rows):
+def test_the_home_sorts_jobs_by_state_then_by_how_overdue_they_are(rows):
     found = rows("batch_jobs.json", "Jobs, worst first")
     states = [row["State"] for row in found]
     assert states == sorted(states, reverse=True)
@@ -444,7 +437,7 @@ def test_the_home_shows_the_worst_first_and_of_these_the_most_overdue(rows):
         assert due == sorted(due)
 
 
-def test_a_row_tells_what_became_of_the_latest_run(rows):
+def test_a_row_shows_the_latest_run(rows):
     found = {(row["Job"], row["Host"]): row for row in rows("batch_jobs.json", "Jobs, worst first")}
     job = JOB["backup-home", "files"]
     latest = list(job.runs())[-1]
@@ -457,7 +450,7 @@ def test_a_row_tells_what_became_of_the_latest_run(rows):
     assert row["Of usual"] == pytest.approx(latest.seconds / usual_in_each_hour(job), rel=0.001)
     assert found["verify-restore", "files"]["Exit code"] == 3
     assert found["backup-database", "database"]["Next due"] < 0
-    # Nothing is known of it, and nothing is made up.
+    # Nothing is known of this job.
     assert found["renew-certificates", "proxy"].keys() == {"State", "Job", "Host", "Owner"}
 
 
@@ -604,7 +597,7 @@ def test_sizes_costs_and_their_limits_are_those_of_the_runs(answers):
     runs = list(finished("backup-etc", "files").values())
     sizes = {series.name: series for series in answers("job_detail.json", "Backup size")}
     succeeded = [run.size for run in runs if run.size]
-    # Of a run that failed, the size before it stands.
+    # A failed run keeps the size before it.
     assert {value for _, value in sizes["size"].points} == {round(size) for size in succeeded} | {
         round(list(JOB["backup-etc", "files"].runs())[1].size)
     }
@@ -625,7 +618,7 @@ def test_failures_and_alerts_are_marked_where_they_happened(view):
     assert moments == [pytest.approx(ORIGIN + end) for end in failed]
     assert len(failed) == 1
     spans = [(mark.begin - ORIGIN, mark.end - ORIGIN) for mark in marks if mark.end > mark.begin]
-    # It failed, was therefore late, and late once more after the outage.
+    # It failed and was then late, and was late again after the outage.
     assert len(spans) == 3
     assert any(begin < 4 * DAY + 12 * HOUR < end for begin, end in spans)
 
@@ -634,7 +627,6 @@ def test_the_summary_of_a_job_counts_its_runs(values):
     found = values("job_detail.json", "$job $instance")
     runs = finished("backup-etc", "files")
     assert found["state"] == NUMBERS["fine"]
-    # The first one may have ended before Prometheus first looked.
     assert found["runs"] == len(runs)
     assert found["success rate"] == pytest.approx(1 - 1 / len(runs))
     job = JOB["backup-etc", "files"]
@@ -656,7 +648,7 @@ def test_each_gateway_has_a_row(rows):
     assert found["push-b"]["Rejected pushes"] == pytest.approx(5, abs=0.3)
     assert {row["Up"] for row in found.values()} == {1}
     assert {row["Running for"] for row in found.values()} == {LENGTH + 9 * DAY}
-    # close-books was registered in the beginning, and has not run since.
+    # close-books was registered at the beginning and has not run since.
     assert found["push-a"]["Oldest push"] == pytest.approx(LENGTH - week.INTERVAL)
     assert {row["State written"] for row in found.values()} == {60}
 
@@ -667,7 +659,7 @@ def test_a_gateway_that_was_down_is_seen(answers):
         "push-a": 1, "push-b": 0}  # fmt: skip
 
 
-def test_pushes_and_what_was_refused_are_counted(answers):
+def test_accepted_and_rejected_pushes_are_counted(answers):
     hours = 6
     told = [job for job in JOBS for time, _, _ in week.reports(job) if time > LENGTH - hours * HOUR]
     expected = {"push-a": len(told), "push-b": sum(bool(job.instance) for job in told)}
@@ -683,7 +675,7 @@ def test_pushes_and_what_was_refused_are_counted(answers):
         assert found == {name: pytest.approx(count, rel=0.25) for name, count in counts.items()}
 
 
-def test_whose_latest_push_was_rejected_is_told(rows):
+def test_a_job_whose_latest_push_was_rejected_is_listed(rows):
     found = rows("pushgateway.json", "Jobs whose latest push was rejected")
     assert found == [
         {"Job": "statistics", "Host": "shop", "Since": pytest.approx(2 * HOUR + 32 * 60)}
@@ -731,7 +723,7 @@ def test_pipelines_are_summed_up(values):
     assert found["success rate"] == pytest.approx(good, abs=0.02)
 
 
-def test_where_there_are_no_pipelines_there_are_zero(empty):
+def test_without_pipelines_their_number_is_zero(empty):
     view = page.view_of(BOARDS["ci_pipelines.json"], empty.url, NOW, 15, VARIABLES)
     targets = panel_of("ci_pipelines.json", "All pipelines")["targets"]
     found = {series.name: series.last for target in targets for series in view.ask(target)}
@@ -786,5 +778,5 @@ def test_a_preview_shows_every_panel_with_its_values(view, name):
         (float("inf"), "s", 0, "∞"),
     ],
 )
-def test_the_preview_words_values_as_grafana_does(value, unit, decimals, text):
+def test_the_preview_shows_values_with_units_as_grafana_does(value, unit, decimals, text):
     assert evaluation.spoken(value, unit, decimals) == text

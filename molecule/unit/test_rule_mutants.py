@@ -15,7 +15,7 @@ from programs import promtool
 
 RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
 CASES = sorted((REPOSITORY / "files/rules/tests").glob("*.test.yml"))
-# Rule files for one process.
+# Mutants for one process.
 BATCH = 12
 
 # Mistakes that no case can notice, and why.
@@ -51,7 +51,7 @@ def cases(rules):
         document = load(path)
         if f"../{rules}" not in document["rule_files"]:
             continue
-        # For promtool, `0x5` is a zero and five more; for YAML, it is a number.
+        # `0x5` is six zeros for promtool, and a number for YAML.
         texts = yaml.load(path.read_text(), yaml.CBaseLoader)["tests"]  # noqa: S506
         for case, text in zip(document["tests"], texts, strict=True):
             checks = case.get("alert_rule_test", []) + case.get("promql_expr_test", [])
@@ -73,7 +73,7 @@ def mutants_by_rule():
 
 
 def failing(case, name, files):
-    """Return those of the files, instead of the rule file with a name, that fail a case."""
+    """Return the mutants that fail a case, of files that replace the rule file with a name."""
     tests = [file.with_suffix(".test.json") for file in files]
     for file, test in zip(files, tests, strict=True):
         document = case.document.replace(f'"../{name}"', json.dumps(str(file)))
@@ -118,7 +118,7 @@ def test_the_cases_notice_every_mistake_in_a_rule(name, rule, tmp_path):
     noticed_by = Counter()
     untried = {file: set(cases(name)) for file in unnoticed}
     while any(untried[file] for file in unnoticed):
-        # Each mutant meets the case that is most likely to notice it, and costs least.
+        # Try the case that is most likely to notice the mutant and takes the least time.
         tries = defaultdict(list)
         for file, mutant in unnoticed.items():
             hints = words(f"{rule} {mutant.expression}")

@@ -1,4 +1,4 @@
-"""The home, which answers: are my backups fine."""
+"""Home: all jobs, and what is wrong with them."""
 
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table
 from grafana_foundation_sdk.models import dashboard as models
@@ -23,7 +23,7 @@ def build() -> dashboard.Dashboard:
 
 
 def state_variable() -> dashboard.CustomVariable:
-    """Return the variable that reduces the jobs to those in one state."""
+    """Return the variable that selects jobs by their state."""
     choices = [("all", ">= 0")]
     worst_first = reversed(list(enumerate(STATES)))
     choices += [(state.name, parts.state_filter(number)) for number, state in worst_first]
@@ -41,7 +41,7 @@ def counts() -> stat.Panel:
     frame = Frame("Jobs by state", about, 18, 5, NO_JOBS)
     panel = parts.numbers(frame).unit("none").decimals(0)
     for state in reversed(STATES):
-        # A zero is no news, but of the fine ones.
+        # Only `fine` keeps its colour at zero.
         thresholds = parts.steps((None, parts.QUIET), (1, state.color))
         look = {"thresholds": thresholds, "links": [parts.jobs_in(state)]}
         panel = parts.with_values(panel, (state.name, queries.jobs_in(state.name), look))
@@ -49,7 +49,7 @@ def counts() -> stat.Panel:
 
 
 def trust() -> stat.Panel:
-    """Return whether what is shown can be believed."""
+    """Return what would make the other panels wrong."""
     about = (
         "Gateways that cannot be scraped, whether the declarations are missing, and alerts about"
         " monitoring itself: all should be 0."
@@ -103,7 +103,7 @@ def week() -> statetimeline.Panel:
 
 
 def alerts() -> table.Panel:
-    """Return what fires."""
+    """Return the alerts that fire."""
     return parts.alerts(
         queries.ALERTS,
         "What Prometheus alerts on now; each name leads to what to do about it.",

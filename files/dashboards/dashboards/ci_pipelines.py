@@ -1,4 +1,4 @@
-"""Pipelines: jobs that have no host, or say that they are of the kind `ci`."""
+"""Pipelines: jobs without a host, and jobs of the kind `ci`."""
 
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 from grafana_foundation_sdk.models import common as kinds
@@ -28,7 +28,7 @@ def build() -> dashboard.Dashboard:
 
 
 def summary() -> stat.Panel:
-    """Return numbers of all pipelines."""
+    """Return totals of all pipelines."""
     about = "Runs that ended in the time that is shown, and how many succeeded."
     frame = Frame("All pipelines", about, 24, 4, NO_PIPELINES)
     panel = parts.numbers(frame).thresholds(parts.Built(parts.steps((None, parts.QUIET))))
@@ -91,7 +91,7 @@ def durations() -> timeseries.Panel:
 
 
 def success_rates() -> timeseries.Panel:
-    """Return how reliable pipelines became."""
+    """Return the success rate of each pipeline over time."""
     about = "The share of runs that succeeded in the 24 hours before each point."
     frame = Frame("Success rate of the day before", about, 12, 9, NO_PIPELINES)
     target = parts.ask(queries.DAILY_SUCCESS_RATE, "{{job}} {{instance}}")
@@ -115,7 +115,7 @@ def slowest() -> bargauge.Panel:
 
 
 def flakiest() -> bargauge.Panel:
-    """Return the pipelines that change their mind most often."""
+    """Return the pipelines that turn from good to bad and back most often."""
     about = "How often each turned from good to bad or back, of the five that did most often."
     frame = Frame("Flakiest", about, 12, 7, "none yet")
     return bars(frame, "none", queries.FLAKIEST)

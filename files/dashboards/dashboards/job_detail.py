@@ -1,4 +1,4 @@
-"""One job: each of its runs, and what it should have been like."""
+"""One job: its runs, beside what is usual and what is allowed."""
 
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
 
@@ -35,7 +35,7 @@ def firing_alerts() -> PrometheusAnnotation:
 
 
 def summary() -> stat.Panel:
-    """Return how the job stands."""
+    """Return the current state of the job."""
     about = "How the job stands now, and how often it succeeded in the time that is shown."
     frame = Frame(
         "$job $instance", about, 24, 4, "Nothing is known of this job: choose another one above."
@@ -93,7 +93,7 @@ def age() -> timeseries.Panel:
 
 
 def size() -> timeseries.Panel:
-    """Return what the backups held."""
+    """Return the size of each backup and its limits."""
     about = (
         "How much each run backed up, the band of most of the last 14 days, and the least that"
         " raises no alert."
@@ -117,7 +117,7 @@ def size() -> timeseries.Panel:
 
 
 def cost(title: str, description: str, unit: str, expr: str) -> timeseries.Panel:
-    """Return what each run cost, as a point."""
+    """Return a cost of each run, as a point."""
     empty = "No costs: batch-job reports them where systemd or the kernel count them."
     panel = parts.curves(Frame(title, description, 12, 7, empty)).unit(unit)
     return parts.styled(panel.with_target(parts.ask(expr, title)), title, parts.points(BLUE))
@@ -141,7 +141,7 @@ def states() -> statetimeline.Panel:
 
 
 def alerts() -> table.Panel:
-    """Return what fires on this job."""
+    """Return the alerts that fire for this job."""
     return parts.alerts(
         queries.JOB_ALERTS,
         "What Prometheus alerts on for this job now; each name leads to what to do about it.",

@@ -1,4 +1,4 @@
-"""What dashboards are made of: queries, columns, colours and links that all of them word alike."""
+"""What the panels have in common: frames, columns, colours, links and variables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TAG = "batch-jobs"
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # The least width of a table's columns, in pixels, so that they fit a page of 1280.
 COLUMN = 85
-# What a link to another dashboard takes along.
+# What a link to another dashboard keeps.
 HERE = "${datasource:queryparam}&${__url_time_range}"
 
 Model = TypeVar("Model")
@@ -40,7 +40,7 @@ Properties = dict[str, Any]
 
 
 class PrometheusAnnotation(models.AnnotationQuery):
-    """An annotation with what the Prometheus data source reads of it, which the SDK leaves out."""
+    """An annotation with two fields of the Prometheus data source that the SDK lacks."""
 
     def __init__(
         self, name: str, expr: str, color: str, *, title: str, uses_value: bool = False
@@ -55,7 +55,7 @@ class PrometheusAnnotation(models.AnnotationQuery):
 
 
 class Column(NamedTuple):
-    """A column of a table: the query it comes from or the label it is, and how it looks."""
+    """A column of a table: a query or a label, and its look."""
 
     title: str
     expr: str = ""
@@ -69,7 +69,7 @@ def ask(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
 
 
 def ask_now(expr: str, legend: str = "", ref: str = "A") -> prometheus.Dataquery:
-    """Return a query of how things stand at the end of the time range."""
+    """Return a query at the end of the time range."""
     return _query(expr, legend, ref).instant()
 
 
@@ -124,12 +124,12 @@ def steps(*pairs: tuple[float | None, str]) -> models.ThresholdsConfig:
     )
 
 
-# What an empty panel says, Grafana would say of each gap in a chart as well.
+# Grafana would show the words of an empty panel in each gap of a chart.
 GAP = properties(noValue=None)
 
 
 class Built(Builder[Model]):
-    """A model where the SDK asks for its builder."""
+    """A builder of a model that exists, for an SDK that accepts only builders."""
 
     def __init__(self, model: Model) -> None:
         """Hold the model."""
@@ -141,12 +141,12 @@ class Built(Builder[Model]):
 
 
 def fixed(color: str) -> Properties:
-    """Return a field's colour."""
+    """Return a colour that does not depend on the value."""
     return {"mode": "fixed", "fixedColor": color}
 
 
 def words(known: Mapping[str, tuple[str, str]]) -> models.ValueMap:
-    """Return what values are called, and their colours."""
+    """Return the texts and the colours of values."""
     options = {
         value: models.ValueMappingResult(text=text, color=color, index=index)
         for index, (value, (text, color)) in enumerate(known.items())
@@ -156,9 +156,9 @@ def words(known: Mapping[str, tuple[str, str]]) -> models.ValueMap:
 
 STATE_WORDS = words({str(n): (state.name, state.color) for n, state in enumerate(STATES)})
 UP_WORDS = words({"1": ("up", GREEN), "0": ("down", VERMILION)})
-# What is neither good nor bad: the theme's own colours.
+# Colours of the theme, for what is neither good nor bad.
 QUIET, TEXT = "rgba(128, 128, 128, 0.25)", "text"
-# Nothing is good, anything is not.
+# 0 is good, anything else is not.
 NONE_IS_FINE = ((None, GREEN), (1, VERMILION))
 
 
@@ -176,12 +176,12 @@ def jobs_in(state: State) -> Properties:
 
 
 def state_filter(number: int) -> str:
-    """Return what selects a state by its number."""
+    """Return the PromQL that selects a state by its number."""
     return f"== {number}"
 
 
 def to_job(job: str = "Job") -> Properties:
-    """Return a link from a row of a table to the job it names; without a host, to one without."""
+    """Return a link from a row of a table to its job, with or without a host."""
     fields = (
         f"var-job=${{__data.fields.{job}:percentencode}}"
         "&var-instance=${__data.fields.Host:percentencode}"
@@ -267,7 +267,7 @@ def alerts(firing: str, description: str, height: int) -> table.Panel:
 
 
 def latest() -> common.ReduceDataOptions:
-    """Return what reduces a series to its latest value."""
+    """Return the reduction of a series to its latest value."""
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
@@ -280,7 +280,7 @@ def numbers(frame: Frame) -> stat.Panel:
 
 
 def with_values(panel: stat.Panel, *values: tuple[str, str, Properties]) -> stat.Panel:
-    """Add values to a panel: the name of each, what it is now, and how it looks."""
+    """Add values to a panel: name, query and look of each."""
     for name, expr, look in values:
         panel = styled(panel.with_target(ask_now(expr, name, name)), name, look)
     return panel
@@ -302,18 +302,18 @@ def curves(frame: Frame) -> timeseries.Panel:
 
 
 def with_curve(panel: timeseries.Panel, name: str, expr: str, look: Properties) -> timeseries.Panel:
-    """Add a curve to a panel: its name, what it shows, and how it looks."""
+    """Add a curve to a panel: its name, its query and its look."""
     return styled(panel.with_target(ask(expr, name, name)), name, look)
 
 
 def points(color: str) -> Properties:
-    """Return the look of a series of which each point counts."""
+    """Return the look of a series of single points."""
     style = {"custom__drawStyle": "points", "custom__pointSize": 8, "custom__showPoints": "always"}
     return {**style, "color": fixed(color)}
 
 
 def limit(color: str = VERMILION) -> Properties:
-    """Return the look of a series that others should stay below."""
+    """Return the look of a limit."""
     return {
         "color": fixed(color),
         "custom__lineStyle": {"fill": "dash", "dash": [8, 6]},
@@ -346,7 +346,7 @@ def timeline(frame: Frame, expr: str, legend: str, mapping: models.ValueMap) -> 
 def variable(
     name: str, label: str, query: str, *, is_multi: bool = False
 ) -> dashboard.QueryVariable:
-    """Return a variable whose values are those of a label, read when the dashboard is opened."""
+    """Return a variable with the values of a label, read when the dashboard is opened."""
     found = dashboard.QueryVariable(name).label(label).query({"query": query, "refId": name})
     found = found.datasource(DATASOURCE).refresh(models.VariableRefresh.ON_DASHBOARD_LOAD)
     found = found.sort(models.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
@@ -378,5 +378,5 @@ def with_panels(made: dashboard.Dashboard, *panels: Builder[models.Panel]) -> da
 
 
 def owners() -> dashboard.QueryVariable:
-    """Return the variable that reduces jobs to those of some owners."""
+    """Return the variable that selects jobs by their owners."""
     return variable("owner", "Owner", queries.OWNERS, is_multi=True)

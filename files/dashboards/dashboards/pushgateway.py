@@ -1,4 +1,4 @@
-"""The relay, and whether anything is lost between jobs and Prometheus."""
+"""Gateways, and what is lost between jobs and Prometheus."""
 
 from collections.abc import Sequence
 
@@ -86,20 +86,20 @@ def curve(
 
 
 def pushes() -> timeseries.Panel:
-    """Return the pushes that were taken."""
+    """Return the rate of accepted pushes."""
     about = "Pushes per second that each gateway took."
     return curve("Pushes", about, "reqps", queries.ACCEPTED_PUSHES, NOTHING_PUSHED)
 
 
 def rejected() -> timeseries.Panel:
-    """Return the pushes that were not."""
+    """Return the rate of rejected pushes."""
     about = "Pushes per second that were malformed or contradicted others: their reports are lost."
     empty = "No push was rejected since the gateway started."
     return curve("Rejected pushes", about, "reqps", queries.REJECTED_PUSHES, empty)
 
 
 def groups() -> timeseries.Panel:
-    """Return how many groups there are."""
+    """Return the number of groups."""
     about = "Groups of metrics that each gateway keeps; nothing but a deletion ends one."
     return curve("Groups", about, "none", queries.GROUPS, NOTHING_PUSHED)
 
@@ -111,7 +111,7 @@ def oldest() -> timeseries.Panel:
 
 
 def written() -> timeseries.Panel:
-    """Return since when the state on disk is out of date."""
+    """Return the age of the state on disk."""
     about = "What came since then would not survive a crash; 10 minutes raise an alert."
     return curve(
         "Time since the state was written",
@@ -124,7 +124,7 @@ def written() -> timeseries.Panel:
 
 
 def errors() -> timeseries.Panel:
-    """Return requests that failed."""
+    """Return the rate of failed requests."""
     about = "Requests per second that were answered with an error, by what they wanted."
     return curve(
         "HTTP errors",
@@ -144,20 +144,20 @@ def memory() -> timeseries.Panel:
 
 
 def scrape_duration() -> timeseries.Panel:
-    """Return how long scrapes take."""
+    """Return the duration of scrapes."""
     about = "How long Prometheus takes to read all groups."
     return curve("Scrape duration", about, "s", queries.SCRAPE_DURATION, NO_GATEWAY)
 
 
 def scrape_size() -> timeseries.Panel:
-    """Return how much scrapes read."""
+    """Return the number of samples in each scrape."""
     return curve(
         "Scrape size", "Samples that each scrape reads.", "none", queries.SCRAPE_SAMPLES, NO_GATEWAY
     )
 
 
 def refused() -> table.Panel:
-    """Return whose latest push was rejected."""
+    """Return the jobs whose latest push was rejected."""
     about = "What these meant to say is lost; the gateway's log says what was wrong."
     frame = Frame("Jobs whose latest push was rejected", about, 12, 7, "None.")
     columns = [

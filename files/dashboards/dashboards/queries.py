@@ -1,4 +1,4 @@
-"""Every query of every dashboard. Selectors are written here, and nowhere else.
+"""All queries of all dashboards. No other module contains selectors.
 
 Dashboards read what the rules record of jobs, as alerts do: each job once, whichever gateway said
 it. `$state`, `$owner`, `$job`, `$instance` and `$gateway` are variables of dashboards,
@@ -7,13 +7,13 @@ it. `$state`, `$owner`, `$job`, `$instance` and `$gateway` are variables of dash
 
 from dashboards.states import NUMBERS
 
-# Which series a dashboard speaks of.
+# Selectors that several queries share.
 OWNED = 'batch_job:contact{owner=~"$owner"}'
 JOB = 'job="$job", instance="$instance"'
 ONE = f"{{{JOB}}}"
 RELAY = '{job="pushgateway", pushgateway=~"$gateway"}'
 ANY_RELAY = '{pushgateway=~"$gateway"}'
-# Who has no host, or says so, is a pipeline.
+# A job without a host, or of the kind `ci`, is a pipeline.
 PIPELINES = '(batch_job:state{instance=""} or on (job, instance) batch_job_info{kind="ci"})'
 
 EACH = "on (job, instance)"
@@ -21,7 +21,7 @@ SHOWN = f"(batch_job:state $state and {EACH} {OWNED})"
 
 
 def firing(*matchers: str) -> str:
-    """Select alerts that fire, but for those that always should."""
+    """Select firing alerts, except those that should always fire."""
     known = ('alertstate="firing"', 'alertname!~"Watchdog|BatchJobCanary"')
     return f"ALERTS{{{', '.join((*known, *matchers))}}}"
 
@@ -34,18 +34,18 @@ GATEWAYS = 'label_values(up{job="pushgateway"}, pushgateway)'
 
 
 def row(expression: str) -> str:
-    """Name the row of a table: also where none of a query's answers has a host, none is joined."""
+    """Add a label that names the row of a table: rows are joined by it, with or without a host."""
     return f'label_join({expression}, "row", "/", "job", "instance")'
 
 
 # All jobs
 def jobs_in(state: str) -> str:
-    """Count the owners' jobs in a state; 0 where there are none."""
+    """Count the selected owners' jobs in a state, 0 if there are none."""
     return f"count(batch_job:state == {NUMBERS[state]} and {EACH} {OWNED}) or vector(0)"
 
 
 def of_shown(expression: str) -> str:
-    """Reduce an expression to the jobs that are shown, without its name: rows join by labels."""
+    """Reduce an expression to the selected jobs and drop its name: rows join by labels."""
     return row(f"max by (job, instance) ({expression} and {EACH} {SHOWN})")
 
 
@@ -54,7 +54,7 @@ OWNER = row(f"group by (job, instance, owner) (batch_job:contact and {EACH} {SHO
 AGE = of_shown("time() - batch_job:last_success_timestamp_seconds")
 DUE = of_shown("(batch_job:deadline_timestamp_seconds < Inf) - time()")
 DURATION = of_shown("batch_job:last_duration_seconds")
-# The median of a week, each hour counted once: cheap also for many jobs.
+# The median over a week, sampled once an hour, which is cheap for many jobs.
 USUAL_OF_ALL = "quantile_over_time(0.5, batch_job:last_duration_seconds[7d:1h])"
 AGAINST_USUAL = of_shown(f"batch_job:last_duration_seconds / {USUAL_OF_ALL}")
 EXIT_CODE = of_shown("batch_job:last_exit_code")
@@ -68,7 +68,7 @@ OWN_ALERTS = f"count({firing(WATCHERS)}) or vector(0)"
 
 
 ALERT = "alertname, job, instance, owner"
-# As they sort.
+# The numbers sort them.
 SEVERITIES = ("1 info", "2 warning", "3 critical")
 
 
@@ -100,7 +100,7 @@ JOB_EXIT_CODE = f"batch_job:last_exit_code{ONE}"
 JOB_DURATION = f"batch_job:last_duration_seconds{ONE}"
 USUAL_DURATION = f"quantile_over_time(0.5, batch_job:last_duration_seconds{ONE}[7d:1h])"
 MAX_RUNTIME = f"batch_job:max_runtime_seconds{ONE} < Inf"
-# At what age the latest success is one too old.
+# The age at which the latest success is too old.
 DUE_AGE = (
     f"(batch_job:deadline_timestamp_seconds{ONE} < Inf)"
     f" - {EACH} batch_job:last_success_timestamp_seconds{ONE}"
@@ -108,7 +108,7 @@ DUE_AGE = (
 
 
 def at_ends(expression: str, selector: str) -> str:
-    """Keep of a series the points at which a run ended: one for each."""
+    """Keep one point of a series for each run, at its end."""
     ended = f"batch_job:last_completion_timestamp_seconds{selector}"
     return f"{expression} unless {EACH} ({ended} == {ended} offset $__interval)"
 
@@ -117,7 +117,7 @@ RUNS = f"({at_ends(JOB_DURATION, ONE)}) * {EACH} group_left (result) batch_job:l
 
 
 def latest(metric: str) -> str:
-    """Return what the gateways that heard of the latest run say of it."""
+    """Read a metric from the gateways that know the latest run."""
     known = f"{metric}{ONE} and on (job, instance, pushgateway) batch_job:up_to_date{ONE}"
     return at_ends(f"max by (job, instance) ({known})", ONE)
 
@@ -129,10 +129,10 @@ REPLACED = f"batch_job:backup_size_bytes:replaced{ONE}"
 SIZE_BAND = tuple(
     f"max by (job, instance) (quantile_over_time({share}, {REPLACED}[14d]))" for share in (0.9, 0.1)
 )
-# Below these, BackupShrunk and BackupEmpty tell.
+# Below these, BackupShrunk and BackupEmpty fire.
 HALF_OF_USUAL = f"0.5 * max by (job, instance) (batch_job:backup_size_bytes:median14d{ONE})"
 LEAST_SIZE = f"batch_job:declared_min_size_bytes{ONE}"
-# In milliseconds; in each step, the last one.
+# In milliseconds. Each step has its last failure.
 FAILURES = (
     f"last_over_time((1000 * (batch_job:last_completion_timestamp_seconds{ONE}"
     f" and {EACH} batch_job:last_exit_code{ONE} != 0)"
@@ -141,10 +141,10 @@ FAILURES = (
 FIRING_ALERTS = f"max by (alertname) ({firing(JOB)})"
 
 
-# How often runs succeeded: what Prometheus saw change. A run that ended between two scrapes, right
-# before another one, is not counted.
+# Runs and successes are counted by changes that Prometheus saw. Of two runs that end between two
+# scrapes, only one counts.
 def changed(metric: str, of: str, window: str) -> str:
-    """Count in a window how often a metric of jobs changed; that it appeared counts as well."""
+    """Count the changes of a metric of jobs in a window, its first appearance included."""
     new = f"({metric} > bool 0 unless {EACH} {metric} offset {window} or 0 * {metric})"
     count = f"changes({metric}[{window}]) + {EACH} {new}"
     return row(f"max by (job, instance) ({count} and {EACH} {of})")
@@ -161,7 +161,7 @@ def successes(of: str, window: str) -> str:
 
 
 def success_rate(of: str, window: str) -> str:
-    """Return the share of runs that succeeded, 0 to 1; nothing where there were none."""
+    """Return the share of runs that succeeded, 0 to 1; nothing without any run."""
     return f"clamp_max({successes(of, window)} / ({runs(of, window)} > 0), 1)"
 
 
@@ -171,7 +171,7 @@ JOB_RUNS = runs(f"batch_job:state{ONE}", "$__range")
 
 # Pipelines
 def of_pipelines(expression: str) -> str:
-    """Reduce an expression to pipelines, without its name: rows join by labels."""
+    """Reduce an expression to pipelines and drop its name: rows join by labels."""
     return row(f"max by (job, instance) ({expression} and {EACH} {PIPELINES})")
 
 
@@ -183,7 +183,7 @@ PIPELINE_USUAL = of_pipelines(
     "quantile_over_time(0.5, batch_job:last_duration_seconds[$__range:5m])"
 )
 PIPELINE_SLOWEST = of_pipelines("max_over_time(batch_job:last_duration_seconds[$__range])")
-# Each time it turned from good to bad or back.
+# Changes from good to bad or back.
 PIPELINE_FLIPS = of_pipelines("changes(batch_job:last_exit_code[$__range])")
 PIPELINE_LAST_FAILURE = of_pipelines(
     "time() - last_over_time((batch_job:last_completion_timestamp_seconds"
@@ -222,7 +222,7 @@ FAULTY = requests('code=~"[45].."')
 REFUSED = requests('handler="push"', 'code="400"')
 ACCEPTED_PUSHES = f"sum by (pushgateway) (rate({TAKEN}[$__rate_interval]))"
 REJECTED_PUSHES = f"sum by (pushgateway) (rate({REFUSED}[$__rate_interval]))"
-# The first rejection makes the series, which increase() would not count.
+# increase() misses the first rejection, which creates the series.
 REJECTED_IN_RANGE = (
     f"sum by (pushgateway) (increase({REFUSED}[$__range]) + ("
     f"(min_over_time({REFUSED}[$__range]) unless {REFUSED} offset $__range) or {REFUSED} * 0))"

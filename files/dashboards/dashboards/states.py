@@ -1,17 +1,17 @@
-"""The states of a job, as the rule `batch_job:state` numbers them: the worst has the highest."""
+"""The states of a job, in the order of their numbers in `batch_job:state`: the worst is last."""
 
 from typing import NamedTuple
 
-# Colours that also people with a colour vision deficiency tell apart: Okabe and Ito,
+# Colours that people with a colour vision deficiency can tell apart: Okabe and Ito,
 # https://jfly.uni-koeln.de/color/
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 VERMILION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
-# These are not theirs, but differ as much.
+# Not part of their palette, but as different.
 INDIGO, SILVER, GREY = "#5A40E0", "#E0E0E0", "#999999"
 
 
 class State(NamedTuple):
-    """A state, its colour, and what a person should know of it."""
+    """A state, its colour, and its meaning for people."""
 
     name: str
     color: str
@@ -31,7 +31,7 @@ STATES = (
 )
 NUMBERS = {state.name: number for number, state in enumerate(STATES)}
 
-# How a run can end, as `batch_job_last_result` words it.
+# The results of a run, as in `batch_job_last_result`.
 RESULTS = {
     "success": GREEN,
     "exit-code": VERMILION,

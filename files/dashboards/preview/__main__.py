@@ -1,4 +1,4 @@
-"""Write the previews of dashboards that the README shows, of the made-up week."""
+"""Draw the pictures of the dashboards in the README, from the made-up week."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Panels as HTML and SVG: what the preview shows of the answers to a panel's queries."""
+"""Draw panels as HTML and SVG, from the answers to their queries."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Canvas:
         return self.left + (self.width - self.left) * share
 
     def times(self) -> Iterator[tuple[float, str]]:
-        """Yield as many round times as there is room for, and what they are called."""
+        """Yield as many round times as there is room for, with their texts."""
         step, form = 3600.0, "%H:%M"
         if self.view.end - self.view.start > 2 * 86400:
             step, form = 86400.0, "%a %d"
@@ -58,12 +58,12 @@ class Canvas:
 
 
 def colored(color: str | None) -> str:
-    """Return a colour as browsers know it."""
+    """Return a colour in the notation of browsers."""
     return LIGHT if color in (None, "text") else color
 
 
 def on(color: str) -> str:
-    """Return the colour of text that is read on a colour."""
+    """Return a colour of text that is readable on a colour."""
     if not color.startswith("#"):
         return LIGHT
     red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
@@ -106,7 +106,7 @@ def table(canvas: Canvas, answers: Sequence[Series], _: object) -> str:
 
 
 def is_filled(look: Mapping[str, Any]) -> bool:
-    """Tell whether a cell has the colour of its value."""
+    """Return whether the value of a cell colours its background."""
     return bool(kind_of(look) == "color-background")
 
 
@@ -173,7 +173,7 @@ def drawing(canvas: Canvas, shapes: Iterable[str], names: Mapping[str, str]) -> 
 def spells(
     points: Iterable[tuple[float, float]], step: float
 ) -> Iterator[tuple[float, float, float]]:
-    """Yield begin, end and value of each time in which points kept their value."""
+    """Yield begin, end and value of each period of equal points."""
     for value, same in groupby(points, key=lambda point: point[1]):
         times = [time for time, _ in same]
         yield times[0], times[-1] + step, value

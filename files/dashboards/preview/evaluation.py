@@ -1,6 +1,6 @@
-"""What Grafana would ask Prometheus for a dashboard, and what it would make of the answers.
+"""Query Prometheus for a dashboard and evaluate the answers as Grafana does.
 
-This is as much of Grafana as tests and previews need, after its documentation; it is not Grafana.
+This covers what tests and previews need and follows Grafana's documentation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 @dataclass(frozen=True)
 class Series:
-    """A series of an answer: its labels, what the legend calls it, and its points."""
+    """A series of an answer: its labels, its name in the legend, and its points."""
 
     query: str
     labels: Labels
@@ -47,7 +47,7 @@ class View:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def interval(self, points: int) -> float:
-        """Return the seconds between two of so many points: round, and no less than a scrape."""
+        """Return the seconds between points, a round number of at least the scrape interval."""
         exact = (self.end - self.start) / points
         rounded = next((each for each in INTERVALS if each >= exact), INTERVALS[-1])
         return max(rounded, self.scrape_interval)
@@ -64,7 +64,7 @@ class View:
         return VARIABLE.sub(lambda match: known[match[1] or match[2]], text)
 
     def ask(self, target: Mapping[str, Any], points: int = 1000) -> list[Series]:
-        """Return the answer to a query of a panel. Raises ValueError with what Prometheus said."""
+        """Return the answer to a query of a panel. Raises ValueError with its error."""
         interval = self.interval(points)
         asked = {"query": self.fill_in(target["expr"], interval)}
         if target.get("instant"):
@@ -94,7 +94,7 @@ class View:
         return found["data"]
 
     def values(self, variable: Mapping[str, Any]) -> list[str]:
-        """Return what a query variable offers."""
+        """Return the choices of a query variable."""
         match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
         if not match:
             raise ValueError(f"not a query for values: {variable['query']}")
@@ -107,7 +107,7 @@ class View:
 
 
 def legend(template: str, labels: Labels) -> str:
-    """Return what a series is called."""
+    """Return the name of a series in the legend."""
     if template == "__auto":
         return ", ".join(f"{key}={value}" for key, value in labels.items()) or "Value"
     return re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), template).strip()
@@ -126,13 +126,13 @@ def options(panel: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def flat(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with those of the panel's kind under the names that overrides have."""
+    """Return options, with custom ones under the names that overrides use."""
     own = {f"custom.{key}": value for key, value in defaults.get("custom", {}).items()}
     return {**{key: value for key, value in defaults.items() if key != "custom"}, **own}
 
 
 def rows(panel: Mapping[str, Any], answers: Iterable[Series]) -> list[dict[str, Any]]:
-    """Return the rows of a table, as its transformations and its sorting leave them.
+    """Return the rows of a table after its transformations and its sorting.
 
     Answers of several queries share a row where all labels that both have are equal.
     """
@@ -166,20 +166,20 @@ def rows(panel: Mapping[str, Any], answers: Iterable[Series]) -> list[dict[str, 
 
 
 def organized(panel: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a table's columns are named and ordered, and which are left out."""
+    """Return the names, the order and the exclusions of a table's columns."""
     found = {each["id"]: each["options"] for each in panel["transformations"]}
     return dict(found["organize"])
 
 
 def sortable(value: object) -> tuple[float, str]:
-    """Return a key that puts what is missing first, and numbers before texts."""
+    """Return a key that sorts missing values first, and numbers before texts."""
     if value is None:
         return -inf, ""
     return (value, "") if isinstance(value, float) else (0, str(value))
 
 
 def columns(panel: Mapping[str, Any]) -> list[str]:
-    """Return the titles of a table's columns that are shown."""
+    """Return the titles of a table's visible columns."""
     organize = organized(panel)
     fields = sorted(organize["indexByName"], key=organize["indexByName"].get)
     titles = [organize["renameByName"].get(name, name) for name in fields]
@@ -198,7 +198,7 @@ BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def spoken(value: float, unit: str, decimals: int | None = None) -> str:
-    """Return a value with its unit, as Grafana words it."""
+    """Return a value with its unit, in Grafana's words."""
     if not isfinite(value):
         return "∞" if value > 0 else "-∞"
     if unit == "percentunit":

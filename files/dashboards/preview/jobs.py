@@ -1,4 +1,4 @@
-"""Made-up jobs and what became of each of their runs in a week. Times count from its origin."""
+"""Made-up jobs and their runs in a week. Times count from its origin."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from batch_job.schedule import Schedule
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DAYS = 7
-# A Friday morning: what does whoever comes to work see?
+# A Friday morning, when people come to work.
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC).timestamp()
 LENGTH = DAYS * DAY + 9 * HOUR
 ORIGIN = NOW - LENGTH
-# The fourth night: who should have reported then, could not.
+# The fourth night: no report arrived.
 OUTAGE = (4 * DAY + 1 * HOUR, 4 * DAY + 5 * HOUR)
 # When Prometheus could not read the declarations.
 UNREAD = (2 * DAY + 12 * HOUR, 2 * DAY + 14 * HOUR)
-# How far the clock of one host is ahead in the end.
+# How far the clock of one host is ahead at the end.
 AHEAD = 10 * HOUR
 
 GIB = 1 << 30
@@ -30,7 +30,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a job: when it starts, how long it takes, how it ends. A time of inf: it hangs."""
+    """A run of a job: start, duration, end. It hangs if it takes inf seconds."""
 
     start: float
     seconds: float
@@ -41,7 +41,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """A job, its runs and how it stands at the end of the week."""
+    """A job, its runs and its state at the end of the week."""
 
     name: str
     instance: str
@@ -60,7 +60,7 @@ class Job:
     change: Callable[[int, Run], Run | None] = lambda _, run: run
 
     def runs(self) -> Iterator[Run]:
-        """Yield what happened, which is the same each time."""
+        """Yield the runs, the same ones each time."""
         chance = Random(self.name)  # noqa: S311
         for number in range(int((LENGTH - self.at) // self.every) + 1):
             start = self.at + number * self.every
@@ -72,12 +72,12 @@ class Job:
 
     @property
     def schedule(self) -> Schedule:
-        """What it declares."""
+        """The declared schedule."""
         calendar = None if self.max_age else "*-*-* 02:00"
         return Schedule(on_calendar=calendar, max_runtime=self.max_runtime, max_age=self.max_age)
 
     def deadline(self, after: float) -> float:
-        """Return until when the first success after a time is due."""
+        """Return when the first success after a time is due."""
         if self.max_age:
             return after + self.max_age
         following = self.at + ((after - self.at) // self.every + 1) * self.every
@@ -107,12 +107,12 @@ def sometimes(share: float, seed: str, fine: int = 0) -> Callable[[int, Run], Ru
 
 
 def stops(after: float) -> Callable[[int, Run], Run | None]:
-    """Return a change after which nothing runs any more."""
+    """Return a change that ends all runs."""
     return lambda _, run: run if run.start < after else None
 
 
 def hangs(number: int) -> Callable[[int, Run], Run | None]:
-    """Return a change that makes one run hang, so that none follows it."""
+    """Return a change that makes one run hang; no run follows."""
 
     def change(this: int, run: Run) -> Run | None:
         return run if this < number else Run(run.start, inf) if this == number else None
@@ -121,7 +121,7 @@ def hangs(number: int) -> Callable[[int, Run], Run | None]:
 
 
 def overruns(number: int, seconds: float) -> Callable[[int, Run], Run]:
-    """Return a change that makes systemd end one run."""
+    """Return a change that makes one run reach its time limit."""
 
     def change(this: int, run: Run) -> Run:
         return Run(run.start, seconds, "timeout", TIMED_OUT) if this == number else run
@@ -130,7 +130,7 @@ def overruns(number: int, seconds: float) -> Callable[[int, Run], Run]:
 
 
 def shrinks(after: float) -> Callable[[int, Run], Run]:
-    """Return a change after which a backup holds a fraction of what it did."""
+    """Return a change that makes backups much smaller."""
 
     def change(_: int, run: Run) -> Run:
         return run if run.start < after else Run(run.start, run.seconds / 3, size=run.size * 0.07)
@@ -139,7 +139,7 @@ def shrinks(after: float) -> Callable[[int, Run], Run]:
 
 
 def ahead(number: int) -> Callable[[int, Run], Run]:
-    """Return a change after which a host's clock is ahead."""
+    """Return a change that sets the host's clock ahead."""
 
     def change(this: int, run: Run) -> Run:
         return run if this < number else Run(run.start + AHEAD, run.seconds)

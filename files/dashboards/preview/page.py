@@ -1,4 +1,4 @@
-"""Draw dashboards for documentation and reviews, from their JSON and what Prometheus answers.
+"""Draw dashboards for documentation and reviews, from their JSON and the answers of Prometheus.
 
 A preview, not Grafana: layout, titles, units, thresholds and colours are as declared. Chromium
 makes a picture of each page.
@@ -27,7 +27,7 @@ PADDING, HEADER, PHONE_HEADER, TITLE = 12, 46, 90, 44
 
 
 def load(name: str) -> dict[str, Any]:
-    """Return a dashboard as it is committed."""
+    """Return a committed dashboard."""
     return dict(json.loads((HERE.parent / name).read_text()))
 
 
@@ -61,7 +61,7 @@ def page(dashboard: Mapping[str, Any], view: View, width: int) -> str:
 
 
 def name_of(variable: Mapping[str, Any], view: View) -> str:
-    """Return what the value of a variable is called."""
+    """Return the text of a variable's value."""
     value = view.variables[variable["name"]]
     texts = {option["value"]: option["text"] for option in variable.get("options") or []}
     return escape(texts.get(value, "All" if value == ".*" else value))
@@ -105,12 +105,12 @@ def drawn(panel: Mapping[str, Any], view: View, marks: Sequence[Mark], width: in
 
 
 def height(rows: int) -> int:
-    """Return the height of so many rows of the grid, in pixels."""
+    """Return the height of rows of the grid, in pixels."""
     return rows * (CELL + GAP) - GAP
 
 
 def page_height(dashboard: Mapping[str, Any], width: int) -> int:
-    """Return how high the page of a dashboard is, in pixels."""
+    """Return the height of a dashboard's page, in pixels."""
     places = [panel["gridPos"] for panel in dashboard["panels"]]
     if width > PHONE:
         rows = max(place["y"] + place["h"] for place in places)
