@@ -125,3 +125,15 @@ def test_a_job_that_is_declared_differently_in_two_places_is_refused():
     (other,) = declared_jobs([{**JOB, "instance": "web-1", "owner": "dba"}])
     with pytest.raises(AnsibleFilterError, match=r"nightly of web-1 is declared twice"):
         without_repeats([job, other])
+
+
+class Lazy(dict):
+    """Like Ansible's containers, which know all variables: a deep copy takes seconds."""
+
+    def __deepcopy__(self, memo):
+        raise AssertionError("copied with all that it knows")
+
+
+def test_many_jobs_are_checked_without_a_copy_of_all_variables():
+    job = Lazy(JOB, environment=Lazy(LANG="C"))
+    assert len(declared_jobs([job], "web-1")) == 1

@@ -109,12 +109,19 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
         raise ValueError("a timezone needs on_calendar")
     if not isinstance(job.get("owner", ""), str):
         raise ValueError(f"owner is a word, not {job['owner']!r}")
-    for error in ArgumentSpecValidator(options).validate(job).error_messages:
+    for error in ArgumentSpecValidator(options).validate(_plain(job)).error_messages:
         raise ValueError(error)
     _check_command(job)
     for key in options.keys() & READERS.keys():
         if job.get(key) is not None:
             read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without Ansible's containers: a deep copy of one copies all variables."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _check_command(job: Mapping[str, Any]) -> None:
