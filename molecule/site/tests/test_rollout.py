@@ -48,12 +48,19 @@ def test_a_tag_rolls_out_its_role_alone(copy):
     assert "site: x" not in copy.prometheus.config()
 
 
+def has_scraped(prometheus):
+    """Tell whether Prometheus has scraped since it started: it forgets only what it has seen."""
+    targets = prometheus.document("/api/v1/targets", state="active")["data"]["activeTargets"]
+    return targets and all(target["health"] == "up" for target in targets)
+
+
 @pytest.fixture(scope="module")
 def declared(copied):
     """Declare other jobs, one that has a host and one that has none."""
     weekly = {"name": "weekly", "max_age": "8d", "owner": "ops", "severity": "info"}
     pipeline = {"name": "release-pipeline", "max_age": "8d", "owner": "dev", "min_size_bytes": 10}
     with copied("monitor") as copy:
+        eventually(lambda: has_scraped(copy.prometheus))
         pid = copy.host.service("prometheus").systemd_properties["MainPID"]
         jobs = {"batch_job_jobs": [weekly], "batch_job_external": [pipeline]}
         assert copy.roll_out("prometheus", **jobs).status == 0
