@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from batch_job.values import aligned, spoken
+from batch_job.durations import spoken
+from batch_job.tables import aligned
 from clients import Prometheus
 from dashboards.states import STATES
 

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 
 import yaml
 
-from batch_job.values import aligned
+from batch_job.tables import aligned
 from lab import REPOSITORY, LabError, nodes
 from lab.console import fail
 

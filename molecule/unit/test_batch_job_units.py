@@ -128,7 +128,7 @@ def test_building_the_same_sources_again_changes_nothing(zipapp):
 def test_one_changed_source_is_named(zipapp):
     build, _path = zipapp
     build()
-    assert build(**{"batch_job/values.py": "X = 1\n"})["changed_files"] == ["batch_job/values.py"]
+    assert build(**{"batch_job/names.py": "X = 1\n"})["changed_files"] == ["batch_job/names.py"]
 
 
 def test_check_mode_builds_nothing(zipapp):
@@ -141,7 +141,7 @@ def test_a_source_with_a_syntax_error_leaves_what_was_there(zipapp):
     build, path = zipapp
     build()
     before = path.read_bytes()
-    assert "building" in build(**{"batch_job/values.py": "def"})["msg"]
+    assert "building" in build(**{"batch_job/names.py": "def"})["msg"]
     assert path.read_bytes() == before
 
 

@@ -10,7 +10,7 @@ import units
 import yaml
 
 import inventory
-from batch_job import config, outcome, values
+from batch_job import config, names, outcome
 from batch_job.schedule import Schedule
 from dashboards import queries, states
 from lab import REPOSITORY
@@ -109,8 +109,8 @@ def test_severities_are_the_same_wherever_they_are_listed():
         alertmanager["alertmanager_severities"]["options"]["name"],
         callback["severity"],
     ):
-        assert option["choices"] == list(values.SEVERITIES)
-    assert tuple(rank.split()[1] for rank in queries.SEVERITIES) == values.SEVERITIES
+        assert option["choices"] == list(names.SEVERITIES)
+    assert tuple(rank.split()[1] for rank in queries.SEVERITIES) == names.SEVERITIES
     assert callback["severity"]["default"] == JOB["severity"]["default"]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 # The table of `batch-job status`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
-from batch_job.values import aligned
+from batch_job.tables import aligned
 
 # Pushed values travel as decimal text.
 VALUE_TOLERANCE_SECONDS = 0.001

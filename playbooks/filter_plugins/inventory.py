@@ -18,7 +18,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 # The reporter's own rules for values.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
 from batch_job.config import READERS, read_value
-from batch_job.values import duration, instance_name
+from batch_job.durations import duration
+from batch_job.names import instance_name
 
 SPECS = Path(__file__).resolve().parents[2] / "roles" / "batch_job" / "meta" / "argument_specs.yml"
 # Options of a unit that the role sets to report its runs.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from batch_job import __version__
-from batch_job.values import SEVERITIES, duration, instance_name, job_name
-
-USAGE = 64
+from batch_job.durations import duration
+from batch_job.exit_status import USAGE
+from batch_job.names import SEVERITIES, instance_name, job_name
 
 # Options as environment variables; useful in CI.
 ENVIRONMENT = "BATCH_JOB_"

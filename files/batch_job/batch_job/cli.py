@@ -1,4 +1,4 @@
-"""The verbs of the command line and their exit statuses.
+"""The verbs of the command line.
 
 Nothing that costs time is imported before the job of `run` has started.
 """
@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 
 from batch_job import runner
 from batch_job.arguments import ENVIRONMENT, METRICS_FILE, parse
+from batch_job.exit_status import (
+    BAD_DATA,
+    LATER,
+    NO_PERMISSION,
+    SOFTWARE,
+    MisuseError,
+    end_as,
+)
 from batch_job.log import log_error
-from batch_job.values import MisuseError
 
 if TYPE_CHECKING:
     import threading
@@ -26,11 +33,6 @@ if TYPE_CHECKING:
     from batch_job.host import Host
     from batch_job.reporter import Reporter
 
-# As in sysexits.h.
-BAD_DATA = 65
-SOFTWARE = 70
-LATER = 75
-NO_PERMISSION = 77
 # Options of a declaration that replace a field of the same name.
 DURATIONS = ("grace", "max_runtime")
 LABELS = ("owner", "severity", "kind")
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             own_metrics.unlink()
         with suppress(OSError):
             own_metrics.parent.rmdir()
-    return runner.end_as(done)
+    return end_as(done.outcome.exit_code, done.ended_by)
 
 
 class _StartReport:
@@ -293,7 +295,7 @@ def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
     return Host(
         config.instance if instance is None else instance,
         gateways,
-        Spool(directory / "spool"),
+        Spool(directory),
         State(directory),
     )
 

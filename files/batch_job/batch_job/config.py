@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batch_job.durations import duration
+from batch_job.exit_status import CONFIG, MisuseError
 from batch_job.gateway import Gateway, check_gateway
+from batch_job.names import SEVERITIES, instance_name, job_name
 from batch_job.schedule import Schedule
-from batch_job.values import SEVERITIES, MisuseError, duration, instance_name, job_name
 
 
 class ConfigError(MisuseError):
     """A configuration cannot be read or makes no sense."""
 
-    status = 78
+    status = CONFIG
 
 
 class Job(NamedTuple):

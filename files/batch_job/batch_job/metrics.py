@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batch_job import files
 from batch_job.config import Job
+from batch_job.durations import spoken
 from batch_job.gateway import Samples
 from batch_job.outcome import SUCCESS, Outcome
-from batch_job.values import spoken
 
 PREFIX = "batch_job_"
 # Pushgateway sets these itself.

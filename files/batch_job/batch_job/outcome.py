@@ -12,10 +12,6 @@ OOM_KILL = "oom-kill"
 START_FAILED = "start-failed"
 RESULTS = (SUCCESS, EXIT_CODE, SIGNAL, TIMEOUT, OOM_KILL, START_FAILED)
 
-# The exit status of timeout(1).
-TIMED_OUT = 124
-SIGNALLED = 128
-
 
 class Outcome(NamedTuple):
     """A run that has ended. Times are in Unix seconds; unknown costs are None."""
@@ -24,7 +20,7 @@ class Outcome(NamedTuple):
     ended: float
     duration_seconds: float
     result: str
-    # 0..255, 128+N for signal N; never 0 unless the result is a success.
+    # As in `exit_status`; never 0 unless the result is a success.
     exit_code: int
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None

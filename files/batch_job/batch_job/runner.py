@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from batch_job import accounting
+from batch_job import accounting, exit_status
 from batch_job.log import log_error
 from batch_job.outcome import (
     EXIT_CODE,
     OOM_KILL,
     SIGNAL,
-    SIGNALLED,
     START_FAILED,
     SUCCESS,
-    TIMED_OUT,
     TIMEOUT,
     Outcome,
 )
@@ -34,9 +32,6 @@ FORWARDED = {
 }
 # Between SIGTERM and SIGKILL to a command that runs too long.
 KILL_AFTER_SECONDS = 10.0
-# A shell's exit codes for a command that it cannot start.
-NOT_EXECUTABLE = 126
-NOT_FOUND = 127
 
 
 class Run(NamedTuple):
@@ -80,17 +75,16 @@ def run(
         missing = isinstance(error, FileNotFoundError)
         log_error(f"{argv[0]}: {error.strerror}")
         when_started(started)
-        code = NOT_FOUND if missing else NOT_EXECUTABLE
+        code = exit_status.NOT_FOUND if missing else exit_status.NOT_EXECUTABLE
         return Run(Outcome(started, time.time(), 0.0, START_FAILED, code))
     when_started(started)
     status, usage, timed_out = _wait(pid, watched, clock, max_runtime, own_group)
     ended, duration = time.time(), time.monotonic() - clock
 
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-    code = SIGNALLED + ended_by if ended_by else os.WEXITSTATUS(status)
+    code = exit_status.of_command(status, timed_out)
     if timed_out:
         result = TIMEOUT
-        code = code or TIMED_OUT
     elif ended_by == signal.SIGKILL and accounting.oom_kills() > kills_before:
         result = OOM_KILL
     elif ended_by:
@@ -141,15 +135,3 @@ def _signal(send: Callable[[int, int], None], target: int, number: int) -> None:
     """Send a signal; ignore a process that has ended or belongs to another user."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         send(target, number)
-
-
-def end_as(run: Run) -> int:
-    """Return the exit status, or end this process by the signal that ended the command."""
-    if run.ended_by:
-        # No second core dump beside the command's own.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if run.ended_by != signal.SIGKILL:
-            signal.signal(run.ended_by, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {run.ended_by})
-        os.kill(os.getpid(), run.ended_by)
-    return run.outcome.exit_code

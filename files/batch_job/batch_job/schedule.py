@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from batch_job.values import MisuseError, duration
+from batch_job.durations import duration
+from batch_job.exit_status import MisuseError
 
 # systemd-analyze needs milliseconds.
 CALENDAR_TIMEOUT_SECONDS = 10

@@ -1,4 +1,7 @@
-"""Keeps reports that could not be delivered on disk, until they can be."""
+"""Keeps reports that could not be delivered on disk, until they can be.
+
+They are in `spool` of the state directory: by default, /var/lib/batch-job/spool (see `state`).
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,9 @@ class Kept(NamedTuple):
 class Spool:
     """A directory with one file for each group and gateway."""
 
-    def __init__(self, directory: Path) -> None:
-        """Use a directory, which is created with the first kept report."""
-        self._directory = directory
+    def __init__(self, state_directory: Path) -> None:
+        """Use the state directory's `spool`, which is created with the first kept report."""
+        self._directory = state_directory / "spool"
 
     def is_empty(self) -> bool:
         """Return whether no report is kept."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from batch_job.durations import spoken
 from batch_job.spool import Kept
 from batch_job.state import State
-from batch_job.values import aligned, spoken
+from batch_job.tables import aligned
 
 HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batch_job import accounting
+from batch_job.exit_status import NOT_EXECUTABLE, SIGNALLED, TIMED_OUT
 from batch_job.outcome import (
     EXIT_CODE,
     OOM_KILL,
     SIGNAL,
-    SIGNALLED,
     START_FAILED,
     SUCCESS,
-    TIMED_OUT,
     TIMEOUT,
     Outcome,
 )
@@ -41,7 +40,11 @@ NOT_RUN = "exec-condition"
 # systemd's exit statuses when it cannot execute the command, such as 203 when it is missing.
 START_STATUSES = range(200, 244)
 # Exit codes of a shell for results that have none.
-SUBSTITUTES = {TIMEOUT: TIMED_OUT, OOM_KILL: SIGNALLED + signal.SIGKILL, START_FAILED: 126}
+SUBSTITUTES = {
+    TIMEOUT: TIMED_OUT,
+    OOM_KILL: SIGNALLED + signal.SIGKILL,
+    START_FAILED: NOT_EXECUTABLE,
+}
 # systemctl needs milliseconds.
 SYSTEMCTL_TIMEOUT_SECONDS = 5
 

@@ -111,7 +111,7 @@ class Node:
 
     def kept(self) -> list[Any]:
         """Return the reports that wait."""
-        return Spool(self.state / "spool").kept()
+        return Spool(self.state).kept()
 
 
 @pytest.fixture

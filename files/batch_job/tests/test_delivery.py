@@ -35,7 +35,7 @@ def end(result, code, ended=NOW, deadline=None):
 
 @pytest.fixture
 def waiting(tmp_path):
-    return Spool(tmp_path / "spool")
+    return Spool(tmp_path)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_a_registration_that_arrives_no_more_is_kept(tmp_path):
         raise GatewayError("it is down by now")
 
     transport = SimpleNamespace(groups=lambda _gateway: {}, push=push)
-    gateways, spool = [Gateway("http://one")], Spool(tmp_path / "spool")
+    gateways, spool = [Gateway("http://one")], Spool(tmp_path)
     host = Host("node1", gateways, spool, State(tmp_path), transport=lambda _gateway: transport)
     job = Job("nightly", schedule=Schedule(max_age=60))
     done = registration.register(host, [job], declared=False, dry_run=False)

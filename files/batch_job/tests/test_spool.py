@@ -21,7 +21,7 @@ def values(found):
 
 @pytest.fixture
 def waiting(tmp_path):
-    return Spool(tmp_path / "state" / "spool")
+    return Spool(tmp_path / "state")
 
 
 def test_what_is_kept_is_found_again(waiting):

@@ -9,7 +9,8 @@ from math import inf
 from random import Random
 from typing import Any
 
-from batch_job.outcome import SUCCESS, TIMED_OUT
+from batch_job.exit_status import TIMED_OUT
+from batch_job.outcome import SUCCESS
 from batch_job.schedule import Schedule
 
 MINUTE, HOUR, DAY = 60, 3600, 86400

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
+from batch_job.durations import duration
 from batch_job.outcome import SUCCESS
-from batch_job.values import duration
 
 REPORTERS = Path(__file__).resolve().parents[1]
 CRON_LINE = re.compile(r"(?:[\d*/,-]+ ){5}(.+)")
