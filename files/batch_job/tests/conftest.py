@@ -1,4 +1,4 @@
-"""The command line on a node of its own, and stand-ins for gateways that misbehave."""
+"""The command line on a node of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +16,6 @@ from batch_job.spool import Spool
 from programs import INSTANCE, Pushgateway
 
 PACKAGE = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def stand_in() -> Iterator[Callable[..., tuple[str, list[Any]]]]:
-    """Return a function that starts a stand-in for a gateway.
-
-    It gives each request the same answer; return its URL and the requests that it saw.
-    """
-    servers = []
-
-    def start(status: int, headers: Any = (), body: bytes = b"") -> tuple[str, list[Any]]:
-        seen: list[Any] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                seen.append((self.command, self.path, dict(self.headers)))
-                self.send_response(status)
-                for name, value in dict(headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.02,)).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}", seen
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 class Node:

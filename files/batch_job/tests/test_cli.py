@@ -489,9 +489,9 @@ def test_a_reader_that_closes_the_pipe_is_no_error(node):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_secret_shows_up_nowhere(node, stand_in, tmp_path):
+def test_a_secret_shows_up_nowhere(node, stand_in_gateway, tmp_path):
     (tmp_path / "token").write_text("hunter2\n")
-    url, seen = stand_in(401)
+    url, seen = stand_in_gateway(401)
     done = node(*RUN, "--gateway", url, "--token-file", tmp_path / "token", "--", "true")
     assert "Bearer hunter2" in seen[0][2]["Authorization"]
     assert "hunter2" not in done.stderr

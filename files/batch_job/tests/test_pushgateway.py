@@ -114,18 +114,18 @@ def test_a_client_certificate_is_taken_along(secure_gateway, authority, tmp_path
     push(secure_gateway._replace(cert_file=pem, key_file=pem))
 
 
-def test_a_token_is_sent_as_the_bearers(stand_in, tmp_path):
+def test_a_token_is_sent_as_the_bearers(stand_in_gateway, tmp_path):
     (tmp_path / "token").write_text("abc123\n")
-    url, seen = stand_in(200)
+    url, seen = stand_in_gateway(200)
     push(Gateway(url, token_file=str(tmp_path / "token")))
     [(method, path, headers)] = seen
     assert (method, path) == ("POST", "/metrics/job/nightly/instance/node1")
     assert headers["Authorization"] == "Bearer abc123"
 
 
-def test_a_password_is_sent_as_basic_authentication(stand_in, tmp_path):
+def test_a_password_is_sent_as_basic_authentication(stand_in_gateway, tmp_path):
     (tmp_path / "password").write_text("secret\n")
-    url, seen = stand_in(200)
+    url, seen = stand_in_gateway(200)
     push(Gateway(url, username="me", password_file=str(tmp_path / "password")), replace=True)
     [(method, _path, headers)] = seen
     assert method == "PUT"
@@ -133,31 +133,31 @@ def test_a_password_is_sent_as_basic_authentication(stand_in, tmp_path):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_error_and_is_not_followed(stand_in, status):
-    target, seen = stand_in(200)
-    url, _seen = stand_in(status, {"Location": target})
+def test_a_redirect_is_an_error_and_is_not_followed(stand_in_gateway, status):
+    target, seen = stand_in_gateway(200)
+    url, _seen = stand_in_gateway(status, {"Location": target})
     with pytest.raises(GatewayError, match=f"answers {status}"):
         push(Gateway(url))
     assert seen == []
 
 
 @pytest.mark.parametrize("status", [404, 500, 502, 503])
-def test_a_gateway_in_trouble_may_take_the_push_later(stand_in, status):
-    url, _seen = stand_in(status)
+def test_a_gateway_in_trouble_may_take_the_push_later(stand_in_gateway, status):
+    url, _seen = stand_in_gateway(status)
     with pytest.raises(GatewayError, match=f"answers {status}") as trouble:
         push(Gateway(url))
     assert trouble.type is GatewayError
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_an_error_of_credentials(stand_in, status):
-    url, _seen = stand_in(status)
+def test_a_refusal_is_an_error_of_credentials(stand_in_gateway, status):
+    url, _seen = stand_in_gateway(status)
     with pytest.raises(CredentialsError):
         push(Gateway(url))
 
 
-def test_a_push_that_is_too_large_will_never_be_taken(stand_in):
-    url, _seen = stand_in(413, body=b"too much")
+def test_a_push_that_is_too_large_will_never_be_taken(stand_in_gateway):
+    url, _seen = stand_in_gateway(413, body=b"too much")
     with pytest.raises(RejectedError, match=r"413.*: too much"):
         push(Gateway(url))
 
@@ -175,7 +175,7 @@ def test_a_gateway_that_is_down_cannot_be_reached(dead_url):
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"data": [{}]}', b"\xff"])
-def test_something_else_that_answers_is_no_pushgateway(stand_in, body):
-    url, _seen = stand_in(200, body=body)
+def test_something_else_that_answers_is_no_pushgateway(stand_in_gateway, body):
+    url, _seen = stand_in_gateway(200, body=body)
     with pytest.raises(GatewayError, match="does not answer as a Pushgateway does"):
         http.groups(Gateway(url))

@@ -202,8 +202,8 @@ def test_a_gateway_that_missed_the_first_registration_gets_its_deadline_later(
     assert "deadline_timestamp_seconds" in returned.values("nightly")
 
 
-def test_wrong_credentials_are_no_permission(node, stand_in):
-    url, _seen = stand_in(401)
+def test_wrong_credentials_are_no_permission(node, stand_in_gateway):
+    url, _seen = stand_in_gateway(401)
     node.configure(url)
     assert register(node).returncode == 77
 

@@ -7,9 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -145,27 +143,10 @@ def prefixed_pushgateway(tmp_path: Path) -> Iterator[Pushgateway]:
 
 
 @pytest.fixture
-def redirect() -> Iterator[str]:
-    """Return the URL of something that sends everybody elsewhere."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(302 if self.path.startswith("/metrics") else 200)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_PUT = do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,)).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def redirect(stand_in_gateway: Callable[..., tuple[str, list[Any]]]) -> str:
+    """Return the URL of a gateway that redirects every request to one that takes it."""
+    target, _seen = stand_in_gateway(200)
+    return stand_in_gateway(302, {"Location": target})[0]
 
 
 @pytest.fixture

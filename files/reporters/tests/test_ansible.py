@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -392,29 +390,6 @@ def test_a_file_that_is_not_there_is_named(plugin, options):
         push(plugin, "https://127.0.0.1:1", **options)
 
 
-@pytest.fixture
-def redirecting() -> Iterator[str]:
-    """Return the URL of a gateway that sends everybody to itself, and answers success to a GET."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", "/elsewhere")
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_a_redirect_is_no_success(plugin, redirecting):
+def test_a_redirect_is_no_success(plugin, redirect):
     with pytest.raises(plugin.PushError, match="answers 302"):
-        push(plugin, redirecting)
+        push(plugin, redirect)
