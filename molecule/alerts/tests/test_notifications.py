@@ -233,3 +233,10 @@ def test_a_broken_hop_is_named(host, rollout, node, service, hop):
         broken.check_output(f"systemctl start {service}")
     assert done.status != 0
     assert f"worker, {hop}, " in done.message
+
+
+def test_a_canary_that_is_not_delivered_is_named(rollout):
+    elsewhere = {"alertmanager_canary_address": "127.0.0.1:9099", "verify_timeout_seconds": 8}
+    done = rollout(playbook="verify.yml", variables=elsewhere)
+    assert done.status != 0
+    assert "worker, delivered, receiver canary" in done.message
