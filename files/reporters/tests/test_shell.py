@@ -207,7 +207,8 @@ def test_a_dead_gateway_leaves_the_exit_status_of_a_failure_alone(run, dead_url,
 def test_a_gateway_that_is_silent_is_told_after_ten_seconds(run, silent, impatient_curl):
     done = run(PUSHGATEWAY_URL=silent)
     assert done.returncode == 0
-    assert done.stderr.count("timed out after 10") == 2
+    # A moment, of which a busy machine makes more than 100 milliseconds.
+    assert len(re.findall(r"timed out after [1-9]\d\d milliseconds", done.stderr)) == 2
 
 
 def test_a_gateway_that_is_elsewhere_is_told(run, redirect):
