@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -28,6 +29,24 @@ ODD_NAMES = [
     'say "hi"\\n',
     "a name longer than 57 bytes, which base64 writes on two lines",
 ]
+
+# Busybox where it happens to be.
+SHELLS = [["sh"], ["bash"], *([["busybox", "sh"]] if shutil.which("busybox") else [])]
+
+Finish = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    """Return the command of a shell."""
+    return list(request.param)
+
+
+@pytest.fixture(scope="session")
+def finish() -> Finish:
+    """Return a function that runs a command to its end, and returns exit status and output."""
+    pipe = subprocess.PIPE
+    return functools.partial(subprocess.run, stdout=pipe, stderr=pipe, text=True, timeout=30)
 
 
 @pytest.fixture(params=ODD_NAMES)
@@ -91,7 +110,7 @@ exec "$CURL" "$@"
 
 @pytest.fixture
 def roll_out(
-    batch_job: Path, environment: Callable[..., dict[str, str]], tmp_path: Path
+    batch_job: Path, environment: Callable[..., dict[str, str]], finish: Finish, tmp_path: Path
 ) -> Callable[[str], str]:
     """Return a function that registers a job which reports itself, as a rollout does."""
     jobs = tmp_path / "config/jobs"
@@ -99,14 +118,9 @@ def roll_out(
 
     def register(url: str) -> str:
         (jobs / "nightly.json").write_text('{"max_age": "26h", "max_runtime": "1h"}')
-        done = subprocess.run(
-            [batch_job, "register", "--all", "--instance", "node1", "--gateway", url],
-            env=environment(BATCH_JOB_CONFIG_DIRECTORY=jobs.parent),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        command = [batch_job, "register", "--all", "--instance", "node1", "--gateway", url]
+        variables = environment(BATCH_JOB_CONFIG_DIRECTORY=jobs.parent)
+        return finish(command, env=variables, check=True).stdout
 
     return register
 
@@ -123,12 +137,11 @@ def curl_config(secure_gateway: Gateway, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def complaints() -> Callable[[str], str]:
+def complaints(finish: Finish) -> Callable[[str], str]:
     """Return a function that asks promtool what is wrong with metrics in the text format."""
 
     def ask(text: str) -> str:
-        command = [str(find("promtool")), "check", "metrics"]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = finish([find("promtool"), "check", "metrics"], input=text)
         return done.stdout + done.stderr
 
     return ask

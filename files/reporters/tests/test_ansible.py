@@ -77,7 +77,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ansible(directory: Path) -> Play:
+def ansible(directory: Path, finish: Play) -> Play:
     """Return a function that runs a program of Ansible, with the repository's own settings."""
 
     def run(*command: str, **options: str | None) -> subprocess.CompletedProcess[str]:
@@ -89,13 +89,9 @@ def ansible(directory: Path) -> Play:
             "PUSHGATEWAY_INSTANCE": "controller",
             **options,
         }
-        return subprocess.run(
-            [*command, "--inventory", "inventory.yml"],
-            cwd=directory,
-            env={name: value for name, value in environment.items() if value is not None},
-            capture_output=True,
-            text=True,
-            check=False,
+        given = {name: value for name, value in environment.items() if value is not None}
+        return finish(
+            [*command, "--inventory", "inventory.yml"], cwd=directory, env=given, timeout=120
         )
 
     return run

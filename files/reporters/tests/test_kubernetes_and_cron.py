@@ -62,7 +62,7 @@ def container(pod):
 
 
 @pytest.fixture
-def run_container(container, environment, batch_job, job, secure_gateway):
+def run_container(container, environment, finish, batch_job, job, secure_gateway):
     """Run a container's command with its environment, and files of this host for those in it."""
     here = {
         "BATCH_JOB_GATEWAY": secure_gateway.url,
@@ -78,14 +78,9 @@ def run_container(container, environment, batch_job, job, secure_gateway):
         for option in options:
             (old,) = (word for word in words if word.startswith(option.partition("=")[0] + "="))
             words[words.index(old)] = option
-        return subprocess.run(
-            [str(job) if word == "/usr/local/bin/nightly-report" else word for word in words],
-            env=environment(**{"STATUS": status, "IS_TOLD_TO_GO": "", **given, **more}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        words = [str(job) if word == "/usr/local/bin/nightly-report" else word for word in words]
+        variables = {"STATUS": status, "IS_TOLD_TO_GO": "", **given, **more}
+        return finish(words, env=environment(**variables))
 
     return run
 
@@ -182,7 +177,7 @@ def test_a_job_that_fails_is_not_tried_again_and_never_runs_twice_at_once(cronjo
 
 
 @pytest.fixture
-def cron(environment, batch_job, job, gateway, secure_gateway, tmp_path):
+def cron(environment, finish, batch_job, job, gateway, secure_gateway, tmp_path):
     """Run a line of the crontab as cron would, but for places of this host."""
     (tmp_path / "etc").mkdir()
     text = (REPORTERS / "crontab").read_text()
@@ -222,16 +217,8 @@ def cron(environment, batch_job, job, gateway, secure_gateway, tmp_path):
             **{key: plain[key] for key in ("PYTHONPATH", "BATCH_JOB_STATE_DIRECTORY")},
             **more,
         }
-        return subprocess.run(
-            ["/bin/sh", "-c", command.replace("\\%", "%")],
-            env=variables,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        words = ["/bin/sh", "-c", command.replace("\\%", "%")]
+        return finish(words, env=variables, cwd=tmp_path, stderr=subprocess.STDOUT)
 
     return run
 

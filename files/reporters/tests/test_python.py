@@ -59,19 +59,10 @@ def command(name, database, tmp_path, pushgateway):
 
 
 @pytest.fixture
-def run(name, command):
+def run(name, command, finish):
     """Run the example as a program."""
-
-    def to_its_end(*words, **more):
-        return subprocess.run(
-            [sys.executable, REPORTERS / f"{name}.py", *command(*words, **more)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-
-    return to_its_end
+    program = [sys.executable, REPORTERS / f"{name}.py"]
+    return lambda *words, **more: finish([*program, *command(*words, **more)])
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ JOBS = ["client", "pipeline", "reporter", "requests", "shell"]
 
 
 @pytest.fixture
-def run(tmp_path, batch_job, environment, pushgateway):
+def run(tmp_path, batch_job, environment, finish, pushgateway):
     """Run the example of a job."""
     database = tmp_path / "live.sqlite"
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -43,9 +42,7 @@ def run(tmp_path, batch_job, environment, pushgateway):
 
     def to_its_end(job):
         program, *words = commands[job]
-        done = subprocess.run(
-            [REPORTERS / program, *words], env=given, capture_output=True, text=True, check=False
-        )
+        done = finish([REPORTERS / program, *words], env=given)
         assert (done.returncode, done.stderr) == (0, ""), job
 
     return to_its_end
