@@ -60,11 +60,8 @@ class Reporter:
         # Not the library's own registry, which says how this process does.
         registry = CollectorRegistry()
         self._declare(registry)
-        Gauge(
-            "batch_job_last_start_timestamp_seconds",
-            "When the latest run started.",
-            registry=registry,
-        ).set_to_current_time()
+        name = "batch_job_last_start_timestamp_seconds"
+        add_gauge(registry, name, time.time(), "When the latest run started.")
         clock = time.monotonic()
         status = 0
         try:
@@ -83,12 +80,10 @@ class Reporter:
         """Add what goes along with each report."""
         if self.owner:
             text = "Always 1; the labels are the job's declaration."
-            info = Gauge("batch_job_info", text, ["owner"], registry=registry)
-            info.labels(self.owner).set(1)
+            add_gauge(registry, "batch_job_info", 1, text, owner=self.owner)
         if self.max_runtime is not None:
             text = "A run longer than this is stuck; +Inf when no limit was declared."
-            limit = Gauge("batch_job_max_runtime_seconds", text, registry=registry)
-            limit.set(self.max_runtime)
+            add_gauge(registry, "batch_job_max_runtime_seconds", self.max_runtime, text)
 
     def _push(self, send: Callable[..., None], registry: CollectorRegistry) -> None:
         """Send metrics. Whatever goes wrong is told: it is no reason for the job to fail."""
@@ -135,31 +130,25 @@ def add_outcome(registry: CollectorRegistry, status: int, duration: float) -> No
     """Add what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
     result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
-    Gauge(
-        "batch_job_last_completion_timestamp_seconds",
-        "When the latest run ended.",
-        registry=registry,
-    ).set(ended)
-    Gauge(
-        "batch_job_last_duration_seconds", "How long the latest run took.", registry=registry
-    ).set(duration)
-    Gauge(
-        "batch_job_last_exit_code",
-        "Exit code of the latest run, 128+N for signal N; 0 for a success.",
-        registry=registry,
-    ).set(status)
-    Gauge(
-        "batch_job_last_result",
-        "Always 1; the label is the result of the latest run.",
-        ["result"],
-        registry=registry,
-    ).labels(result).set(1)
+    name = "batch_job_last_completion_timestamp_seconds"
+    add_gauge(registry, name, ended, "When the latest run ended.")
+    name = "batch_job_last_duration_seconds"
+    add_gauge(registry, name, duration, "How long the latest run took.")
+    text = "Exit code of the latest run, 128+N for signal N; 0 for a success."
+    add_gauge(registry, "batch_job_last_exit_code", status, text)
+    text = "Always 1; the label is the result of the latest run."
+    add_gauge(registry, "batch_job_last_result", 1, text, result=result)
     if status == 0:
-        Gauge(
-            "batch_job_last_success_timestamp_seconds",
-            "When the latest successful run ended.",
-            registry=registry,
-        ).set(ended)
+        name = "batch_job_last_success_timestamp_seconds"
+        add_gauge(registry, name, ended, "When the latest successful run ended.")
+
+
+def add_gauge(
+    registry: CollectorRegistry, name: str, value: float, description: str, **labels: str
+) -> None:
+    """Add a metric with one series."""
+    gauge = Gauge(name, description, list(labels), registry=registry)
+    (gauge.labels(**labels) if labels else gauge).set(value)
 
 
 def exit_status(error: BaseException) -> int:
@@ -209,7 +198,7 @@ def main() -> None:
     database, target = options.pop("database"), options.pop("copy")
     with Reporter(**options).run() as registry:
         size = copy(database, target)
-        Gauge("backup_size_bytes", "Size of the backup.", registry=registry).set(size)
+        add_gauge(registry, "backup_size_bytes", size, "Size of the backup.")
 
 
 if __name__ == "__main__":

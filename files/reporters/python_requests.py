@@ -114,20 +114,13 @@ def outcome(status: int, duration: float) -> list[str]:
     """Return what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
     result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
+    code_text = "Exit code of the latest run, 128+N for signal N; 0 for a success."
+    result_text = "Always 1; the label is the result of the latest run."
     families = [
         gauge("batch_job_last_completion_timestamp_seconds", ended, "When the latest run ended."),
         gauge("batch_job_last_duration_seconds", duration, "How long the latest run took."),
-        gauge(
-            "batch_job_last_exit_code",
-            status,
-            "Exit code of the latest run, 128+N for signal N; 0 for a success.",
-        ),
-        gauge(
-            "batch_job_last_result",
-            1,
-            "Always 1; the label is the result of the latest run.",
-            result=result,
-        ),
+        gauge("batch_job_last_exit_code", status, code_text),
+        gauge("batch_job_last_result", 1, result_text, result=result),
     ]
     if status == 0:
         name = "batch_job_last_success_timestamp_seconds"
