@@ -79,22 +79,6 @@ def test_the_archive_holds_the_directory_and_is_for_its_owner_alone(run, tmp_pat
     assert (tmp_path / "archive.tar.gz").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_success_says_all_that_the_contract_asks_for(run, pushgateway):
-    run(MAX_RUNTIME_SECONDS=60)
-    found = pushgateway.values("nightly")
-    assert found["last_exit_code"] == 0
-    assert found["max_runtime_seconds"] == 60
-    assert found["last_success_timestamp_seconds"] == found["last_completion_timestamp_seconds"]
-    lasted = found["last_completion_timestamp_seconds"] - found["last_start_timestamp_seconds"]
-    assert found["last_duration_seconds"] == lasted
-
-
-def test_a_success_leaves_nothing_of_an_older_version(run, pushgateway):
-    pushgateway.add("nightly", "abandoned 1\n")
-    run()
-    assert "abandoned" not in pushgateway.values("nightly")
-
-
 def test_a_failure_keeps_the_last_success_and_the_old_archive(run, pushgateway, tmp_path, shell):
     run()
     before = pushgateway.values("nightly")
@@ -149,11 +133,6 @@ def test_a_signal_ends_a_backup_that_hangs_and_is_reported(
     assert not (tmp_path / "archive.tar.gz.partial").exists()
 
 
-def test_any_job_arrives_under_its_name(run, pushgateway, odd_name):
-    assert run(odd_name).stderr == ""
-    assert pushgateway.result(odd_name) == "success"
-
-
 def test_any_instance_arrives_as_it_is(run, pushgateway, odd_name):
     run(INSTANCE=odd_name)
     assert pushgateway.result("nightly", odd_name) == "success"
@@ -181,54 +160,14 @@ def test_a_rollout_leaves_a_job_alone_that_reports_itself(run, roll_out, pushgat
     assert roll_out(pushgateway.url) == "nothing changed\n"
 
 
-def test_a_dead_gateway_is_told_and_leaves_the_backup_alone(run, dead_url, tmp_path):
-    done = run(PUSHGATEWAY_URL=dead_url)
-    assert done.returncode == 0
-    assert done.stderr.count("the run of nightly could not be reported") == 2
+def test_a_dead_gateway_leaves_the_backup_alone(run, dead_url, tmp_path):
+    assert run(PUSHGATEWAY_URL=dead_url).returncode == 0
     assert tarfile.is_tarfile(tmp_path / "archive.tar.gz")
 
 
 def test_a_dead_gateway_leaves_the_exit_status_of_a_failure_alone(run, dead_url, stand_in):
     stand_in("tar", "#!/bin/sh\nexit 3\n")
     assert run(PUSHGATEWAY_URL=dead_url).returncode == 3
-
-
-def test_a_gateway_that_is_silent_is_told_after_ten_seconds(run, silent, impatient_curl):
-    done = run(PUSHGATEWAY_URL=silent)
-    assert done.returncode == 0
-    # A moment, of which a busy machine makes more than 100 milliseconds.
-    assert len(re.findall(r"timed out after [1-9]\d\d milliseconds", done.stderr)) == 2
-
-
-def test_a_gateway_that_is_elsewhere_is_told(run, redirect):
-    done = run(PUSHGATEWAY_URL=redirect)
-    assert done.returncode == 0
-    assert "could not be reported: 302" in done.stderr
-
-
-def test_a_gateway_may_be_below_a_path(run, prefixed_pushgateway):
-    assert run(PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/").stderr == ""
-    assert prefixed_pushgateway.result("nightly") == "success"
-
-
-def test_a_report_that_is_refused_is_told_with_the_reason(run):
-    done = run(MAX_RUNTIME_SECONDS="1h")
-    assert done.returncode == 0
-    assert "expected float as value" in done.stderr
-    assert done.stdout == ""
-
-
-def test_tls_and_a_password_come_from_a_file(run, secure_pushgateway, curl_config):
-    done = run("secure", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
-    assert done.stderr == ""
-    assert secure_pushgateway.result("secure") == "success"
-
-
-def test_a_wrong_password_is_told(run, secure_pushgateway, curl_config):
-    curl_config.write_text(curl_config.read_text().replace("correct", "wrong"))
-    done = run("refused", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
-    assert done.returncode == 0
-    assert "401" in done.stderr
 
 
 # Programs that do as the real ones are documented to, as far as the script can tell.
@@ -299,11 +238,6 @@ def test_the_smallest_push_arrives_without_a_word(push, pushgateway, shell):
     assert pushgateway.values("nightly", instance="")["records"] == 42
 
 
-def test_the_smallest_push_arrives_under_any_name(push, pushgateway, odd_name):
-    assert push(odd_name).stderr == ""
-    assert pushgateway.values(odd_name, instance="")["records"] == 42
-
-
 @pytest.mark.parametrize("table", ["a b", "sales/orders", "größe", "100%"])
 def test_the_smallest_push_may_have_a_label(push, pushgateway, table):
     assert push(metric=f'records{{table="{table}"}}').stderr == ""
@@ -317,29 +251,6 @@ def test_the_smallest_push_leaves_alone_what_others_pushed(push, pushgateway):
     assert pushgateway.values("nightly", instance="")["others"] == 1
 
 
-def test_the_smallest_push_fails_where_the_gateway_is_dead(push, dead_url):
-    done = push(PUSHGATEWAY_URL=dead_url)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "records of nightly could not be pushed" in done.stderr
-
-
-def test_the_smallest_push_waits_ten_seconds_for_a_gateway(push, silent, impatient_curl):
-    done = push(PUSHGATEWAY_URL=silent)
-    assert done.returncode == 1
-    assert re.search(r"timed out after [1-9]\d\d milliseconds", done.stderr)
-
-
-def test_the_smallest_push_takes_no_redirect_for_a_success(push, redirect):
-    done = push(PUSHGATEWAY_URL=redirect)
-    assert done.returncode == 1
-    assert "could not be pushed: 302" in done.stderr
-
-
-def test_the_smallest_push_finds_a_gateway_below_a_path(push, prefixed_pushgateway):
-    assert push(PUSHGATEWAY_URL=f"{prefixed_pushgateway.url}/").stderr == ""
-    assert prefixed_pushgateway.values("nightly", instance="")["records"] == 42
-
-
 @pytest.mark.parametrize(
     ("metric", "value", "reason"),
     [("records", "many", "expected float as value"), ("1st", "1", "invalid metric name")],
@@ -348,18 +259,3 @@ def test_the_smallest_push_tells_why_it_was_refused(push, metric, value, reason)
     done = push(metric=metric, value=value)
     assert (done.returncode, done.stdout) == (1, "")
     assert reason in done.stderr
-
-
-def test_the_smallest_push_takes_tls_and_a_password_from_a_file(
-    push, secure_pushgateway, curl_config
-):
-    done = push("secure", PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert secure_pushgateway.values("secure", instance="")["records"] == 42
-
-
-def test_the_smallest_push_tells_of_a_wrong_password(push, secure_pushgateway, curl_config):
-    curl_config.write_text(curl_config.read_text().replace("correct", "wrong"))
-    done = push(PUSHGATEWAY_URL=secure_pushgateway.url, CURL_CONFIG=curl_config)
-    assert done.returncode == 1
-    assert "401" in done.stderr
