@@ -14,15 +14,7 @@ from typing import Any, TypeVar
 import pytest
 import testinfra
 
-from clients import (
-    Alertmanager,
-    Grafana,
-    Prometheus,
-    Pushgateway,
-    Service,
-    Webhook,
-    eventually,
-)
+from clients import Alertmanager, Grafana, Prometheus, Pushgateway, Service, Webhook, eventually
 from lab import REPOSITORY, nodes
 
 AnyService = TypeVar("AnyService", bound=Service)

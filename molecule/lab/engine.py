@@ -90,11 +90,7 @@ def _start() -> None:
         PID_FILE.unlink()
     with (CACHE / "dockerd.log").open("w") as log:
         daemon = subprocess.Popen(
-            ["dockerd"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     STARTED_BY_LAB.write_text(str(daemon.pid))
     eventually(lambda: daemon.poll() is not None or running(), timeout_seconds=60)

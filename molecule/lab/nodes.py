@@ -224,10 +224,7 @@ def inventory(
         }
         for node in lab.nodes
     }
-    return {
-        "lab": {"hosts": list(hostvars), "vars": variables},
-        "_meta": {"hostvars": hostvars},
-    }
+    return {"lab": {"hosts": list(hostvars), "vars": variables}, "_meta": {"hostvars": hostvars}}
 
 
 def _mine(lab_name: str) -> dict[str, str | list[str] | bool]:

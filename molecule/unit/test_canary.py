@@ -56,13 +56,7 @@ def alertmanager(*alerts):
 SEEN, ACCEPTED = prometheus(), alertmanager(ALERT)
 
 
-def hops(
-    sent=SENT,
-    seen=SEEN,
-    accepted=ACCEPTED,
-    delivered=DELIVERED,
-    targets=("push-1:9091",),
-):
+def hops(sent=SENT, seen=SEEN, accepted=ACCEPTED, delivered=DELIVERED, targets=("push-1:9091",)):
     hostvars = {"web-1": sent}
     pushed = pushed_canaries(["web-1"], hostvars, targets)
     hostvars["metrics-1"] = {"__canaries_scraped": watched_canaries(seen, pushed, "metrics-1")}
@@ -126,10 +120,7 @@ def test_a_gateway_that_pushes_to_itself_has_no_latency():
             {"seen": prometheus(fired=())},
             "web-1, evaluated, metrics-1: BatchJobCanary does not fire: are the rules loaded?",
         ),
-        (
-            {"accepted": alertmanager()},
-            "web-1, accepted, alerts-1: the alert did not arrive",
-        ),
+        ({"accepted": alertmanager()}, "web-1, accepted, alerts-1: the alert did not arrive"),
         (
             {"accepted": alertmanager(ALERT | {"status": {"state": "suppressed"}})},
             "web-1, accepted, alerts-1: the alert is silenced or inhibited",

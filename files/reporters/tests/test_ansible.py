@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import subprocess
@@ -100,11 +101,7 @@ def ansible(directory: Path, finish: Play) -> Play:
 @pytest.fixture(scope="module")
 def play(ansible: Play) -> Play:
     """Return a function that runs playbooks."""
-
-    def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-        return ansible("ansible-playbook", *arguments, **options)
-
-    return run
+    return functools.partial(ansible, "ansible-playbook")
 
 
 class Told(NamedTuple):

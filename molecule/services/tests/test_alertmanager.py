@@ -21,10 +21,7 @@ def alertmanager():
             'undefined receiver "no one we know"',
         ),
         ({"alertmanager_retention": "long"}, 'invalid duration "long"'),
-        (
-            {"alertmanager_extra_flags": {"web.colour": "blue"}},
-            "unknown long flag '--web.colour'",
-        ),
+        ({"alertmanager_extra_flags": {"web.colour": "blue"}}, "unknown long flag '--web.colour'"),
         (
             {"alertmanager_severities": [{"name": "critical", "repeat": "1h"}]},
             "alertmanager_severities.repeat. Supported parameters include",
@@ -59,9 +56,7 @@ def test_receivers_also_hear_of_the_end_and_secrets_stay_out_of_sight(copy):
 def test_a_service_that_cannot_run_fails_the_rollout_with_its_last_words(copy):
     copy.host.check_output("systemd-run --unit=squatter python3 -m http.server 9193")
     done = copy.roll_out(
-        "alertmanager",
-        alertmanager_listen_address=":9193",
-        alertmanager_ready={"retries": 5},
+        "alertmanager", alertmanager_listen_address=":9193", alertmanager_ready={"retries": 5}
     )
     assert done.status != 0
     assert "alertmanager" in done.message
