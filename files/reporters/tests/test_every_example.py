@@ -17,7 +17,7 @@ class Example(NamedTuple):
 
     program: str
     problem: str = "the run of nightly could not be reported: "
-    timeout: str = r"timed out after 1\d\d milliseconds"
+    timeout: str = r"timed out after \d{3} milliseconds"
     reports: int = 2
     status: int = 0
 
