@@ -16,7 +16,6 @@ from batch_job.names import SEVERITIES, instance_name, job_name
 
 # Options as environment variables; useful in CI.
 ENVIRONMENT = "BATCH_JOB_"
-METRICS_FILE = ENVIRONMENT + "METRICS"
 
 DESCRIPTION = """\
 Reports runs of batch jobs to Prometheus Pushgateway: that they started, how they ended, what they
@@ -44,7 +43,8 @@ command's. It is 127 when there is no such command, 126 when it cannot be execut
 finds the job still running, and 64 when these arguments make no sense (then nothing was run).
 
 What the command writes into the file named by $BATCH_JOB_METRICS, in Prometheus' text format, is
-pushed along with its result.
+pushed along with its result. Afterwards, the file and what is beside it are removed, unless the
+variable was already set.
 
 environment:
   Each option for gateways can be given as a variable, such as BATCH_JOB_GATEWAY (several URLs,

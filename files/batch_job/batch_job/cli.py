@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch_job import runner
-from batch_job.arguments import ENVIRONMENT, METRICS_FILE, parse
+from batch_job.arguments import ENVIRONMENT, parse
 from batch_job.exit_status import (
     BAD_DATA,
     LATER,
@@ -24,7 +24,8 @@ from batch_job.exit_status import (
     MisuseError,
     end_as,
 )
-from batch_job.log import log_error
+from batch_job.log import Log, log_error
+from batch_job.metrics_file import VARIABLE, MetricsFile
 
 if TYPE_CHECKING:
     import threading
@@ -55,26 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a command and report it; the exit status is the command's."""
-    own_metrics = Path(os.environ.get(METRICS_FILE) or _private_file())
     if arguments.lock and not _lock(arguments):
         log_error(f"{arguments.job}: it is still running, this run is left out")
         return LATER
+    own_metrics = MetricsFile(os.environ)
     start_report = _StartReport(arguments)
     done = runner.run(
         arguments.command,
-        {**os.environ, METRICS_FILE: str(own_metrics)},
+        {**os.environ, VARIABLE: own_metrics.path},
         arguments.max_runtime or _declared_max_runtime(arguments),
         start_report.send,
     )
     with _errors_logged():
         reporter = start_report.wait()
         if reporter is not None:
-            reporter.ended(done.outcome, own_metrics)
-    if METRICS_FILE not in os.environ:
-        with suppress(OSError):
-            own_metrics.unlink()
-        with suppress(OSError):
-            own_metrics.parent.rmdir()
+            reporter.ended(done.outcome, own_metrics.written())
+    with _errors_logged():
+        own_metrics.remove()
     return end_as(done.outcome.exit_code, done.ended_by)
 
 
