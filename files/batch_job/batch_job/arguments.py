@@ -102,7 +102,6 @@ def all_verbs() -> Parser:
     host.add_argument(
         "--instance",
         type=_type(instance_name),
-        default=os.environ.get(ENVIRONMENT + "INSTANCE"),
         help="the host (default: as configured, or this host's name); '' for jobs without one",
     )
     group = Parser(add_help=False, parents=[host])

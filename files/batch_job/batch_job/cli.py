@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import threading
 
     from batch_job.config import Job
+    from batch_job.gateway import Gateway
     from batch_job.host import Host
     from batch_job.reporter import Reporter
 
@@ -250,59 +251,96 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _reporter(arguments: argparse.Namespace) -> Reporter:
-    """Return the reporter of the job that the arguments name. Raises ConfigError."""
+def _reporter(arguments: argparse.Namespace, log: Log = log_error) -> Reporter:
+    """Return the reporter of the job that the arguments name. Raises ConfigError.
+
+    Logs a damaged file, option or variable, and does without it if the rest is enough for a report.
+    """
+    from batch_job.config import ConfigError, Job
     from batch_job.reporter import Reporter
 
-    return Reporter(_host(arguments), _job(arguments))
+    host = _host(arguments, log=log)
+    try:
+        job = _job(arguments)
+    except ConfigError as error:
+        log(f"{error}; the report has no declaration")
+        job = _with_options(Job(arguments.job, is_damaged=True), arguments)
+    return Reporter(host._replace(log=log), job)
 
 
-def _host(arguments: argparse.Namespace, needs_gateway: bool = True) -> Host:
+def _host(
+    arguments: argparse.Namespace, needs_gateway: bool = True, log: Log | None = None
+) -> Host:
     """Return the host as options, environment and files describe it, in this order.
 
-    Raises ConfigError.
+    Raises ConfigError; with `log`, only when the rest is not enough for a report.
     """
-    from batch_job.config import ConfigError, load
-    from batch_job.gateway import Gateway, check_gateway, is_directory
+    from batch_job.config import Config, ConfigError, load
     from batch_job.host import Host
+    from batch_job.names import instance_name
     from batch_job.spool import Spool
     from batch_job.state import State
 
     urls = arguments.gateway or os.environ.get(ENVIRONMENT + "GATEWAY", "").split()
-    config = load(arguments.config_directory, is_needed=not urls)
-    gateways = config.gateways
-    if urls:
-        credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
-        # Beside a Pushgateway, directories get no credentials.
-        is_mixed = not all(map(is_directory, urls))
-        gateways = tuple(
-            Gateway(url, **({} if is_mixed and is_directory(url) else credentials)) for url in urls
-        )
-        for gateway in gateways:
-            try:
-                check_gateway(gateway)
-            except ValueError as error:
-                raise ConfigError(str(error)) from error
+    try:
+        config = load(arguments.config_directory, is_needed=not urls)
+    except ConfigError as error:
+        if log is None or not urls:
+            raise
+        log(str(error))
+        config = Config(os.uname().nodename)
+    gateways = _gateways(arguments, urls, log) if urls else config.gateways
     if needs_gateway and not gateways:
         raise ConfigError(
             f"no gateway is configured: --gateway URL, {ENVIRONMENT}GATEWAY, "
             f"or {arguments.config_directory}/config.json"
         )
     instance = getattr(arguments, "instance", None)
+    if instance is None:
+        try:
+            instance = instance_name(os.environ.get(ENVIRONMENT + "INSTANCE", config.instance))
+        except ValueError as error:
+            raise ConfigError(f"{ENVIRONMENT}INSTANCE: {error}") from error
     directory = _state_directory(arguments)
-    return Host(
-        config.instance if instance is None else instance,
-        gateways,
-        Spool(directory),
-        State(directory),
-    )
+    return Host(instance, gateways, Spool(directory), State(directory))
+
+
+def _gateways(arguments: argparse.Namespace, urls: Sequence[str], log: Log | None) -> list[Gateway]:
+    """Return the gateways of the options.
+
+    Raises ConfigError for one that makes no sense; with `log`, only when none is left.
+    """
+    from batch_job.config import ConfigError
+    from batch_job.gateway import Gateway, check_gateway, is_directory
+
+    credentials = {name: getattr(arguments, name) for name in Gateway._fields[1:]}
+    # Beside a Pushgateway, directories get no credentials.
+    is_mixed = not all(map(is_directory, urls))
+    gateways, problems = [], []
+    for url in urls:
+        gateway = Gateway(url, **({} if is_mixed and is_directory(url) else credentials))
+        try:
+            check_gateway(gateway)
+            gateways.append(gateway)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems and (log is None or not gateways):
+        raise ConfigError(problems[0])
+    if log is not None:
+        for problem in problems:
+            log(problem)
+    return gateways
 
 
 def _job(arguments: argparse.Namespace) -> Job:
     """Return the declared job with the options of the command line. Raises ConfigError."""
     from batch_job.config import declared_job
 
-    job = declared_job(arguments.config_directory, arguments.job)
+    return _with_options(declared_job(arguments.config_directory, arguments.job), arguments)
+
+
+def _with_options(job: Job, arguments: argparse.Namespace) -> Job:
+    """Return a job with the options of the command line."""
     schedule = job.schedule
     if arguments.max_age:
         schedule = schedule._replace(on_calendar=None, timezone=None, max_age=arguments.max_age)
@@ -318,7 +356,8 @@ def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
     """Return how long a declared job may run, without an import for other jobs."""
     if not os.path.exists(arguments.config_directory / "jobs" / f"{arguments.job}.json"):
         return None
-    with _errors_logged():
+    # The reporter logs a damaged one.
+    with suppress(Exception):
         from batch_job.config import declared_job
 
         return declared_job(arguments.config_directory, arguments.job).schedule.max_runtime

@@ -31,6 +31,8 @@ class Job(NamedTuple):
     schedule: Schedule = Schedule()
     # Who runs its command under systemd.
     user: str = ""
+    # Its declaration cannot be read: what a gateway holds of it stays.
+    is_damaged: bool = False
 
 
 # How to read each key of a declaration. The inventory's jobs have more, which only the unit needs.

@@ -77,7 +77,9 @@ def gauge(name: str, value: float, labels: Mapping[str, str] | None = None) -> M
 
 
 def declaration(job: Job) -> list[Metric]:
-    """Return the declaration of a job, a part of every report."""
+    """Return the declaration of a job, a part of every report; nothing if it is damaged."""
+    if job.is_damaged:
+        return []
     schedule = job.schedule
     if schedule.on_calendar:
         when = schedule.expression

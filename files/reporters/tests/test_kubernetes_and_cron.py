@@ -143,11 +143,14 @@ def test_what_is_no_name_is_refused_before_a_pods_job_runs(
     assert gateway.exposed() == ""
 
 
-def test_what_is_no_instance_is_refused_before_a_pods_job_runs(run_container, has_run, odd_name):
+def test_what_is_no_instance_costs_a_pods_job_its_report_alone(
+    run_container, gateway, has_run, odd_name
+):
     done = run_container(BATCH_JOB_INSTANCE=odd_name)
-    assert done.returncode == 64
-    assert f"--instance: {odd_name!r} is not an instance: letters, digits" in done.stderr
-    assert not has_run()
+    assert done.returncode == 0
+    assert f"BATCH_JOB_INSTANCE: {odd_name!r} is not an instance: letters, digits" in done.stderr
+    assert has_run()
+    assert gateway.exposed() == ""
 
 
 def test_the_gateway_of_a_pod_may_be_below_a_path(run_container, prefixed_pushgateway):
