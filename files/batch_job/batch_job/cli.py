@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         start_report.send,
     )
     with _errors_logged():
-        reporter = start_report.wait()
+        reporter = start_report.reporter()
         if reporter is not None:
             reporter.ended(done.outcome, own_metrics.written())
     with _errors_logged():
@@ -87,33 +87,57 @@ class _StartReport:
         """Send nothing yet."""
         self._arguments = arguments
         self._reporter: Reporter | None = None
-        self._thread: threading.Thread | None = None
+        self._is_sent: threading.Event | None = None
+        self._messages: list[str] = []
+        self._is_over = False
 
     def send(self, started: float) -> None:
-        """Send the report in a thread."""
+        """Send the report in a thread; without threads, the report of the end has it all."""
         import threading
 
-        self._thread = threading.Thread(target=self._send, args=(started,))
-        self._thread.start()
+        is_sent = threading.Event()
+        thread = threading.Thread(target=self._send, args=(started, is_sent), daemon=True)
+        with suppress(RuntimeError):
+            thread.start()
+            self._is_sent = is_sent
 
-    def wait(self) -> Reporter | None:
-        """Return the job's reporter once the report is on its way; None without a gateway."""
-        if self._thread is not None:
-            self._thread.join()
+    def reporter(self) -> Reporter | None:
+        """Return the job's reporter when the command is over; None without a gateway."""
+        self._is_over = True
+        if self._is_sent is None:
+            return _reporter(self._arguments, self._log)
+        self._is_sent.wait()
+        self._write_messages()
         return self._reporter
 
-    def _send(self, started: float) -> None:
-        with _errors_logged():
-            self._reporter = _reporter(self._arguments)
-            self._reporter.started({"started": started})
+    def _send(self, started: float, is_sent: threading.Event) -> None:
+        with _errors_logged(self._log):
+            try:
+                self._reporter = _reporter(self._arguments, self._log)
+                self._reporter.started({"started": started})
+            finally:
+                is_sent.set()
+            self._reporter.finish()
+
+    def _log(self, message: str) -> None:
+        """Log a message, but not in the middle of the command's output."""
+        self._messages.append(message)
+        if self._is_over:
+            self._write_messages()
+
+    def _write_messages(self) -> None:
+        with suppress(IndexError):
+            while True:
+                log_error(self._messages.pop(0))
 
 
 def start(arguments: argparse.Namespace) -> int:
     """Report the start of a unit's run."""
     from batch_job import unit
+    from batch_job.reporter import UNIT_START_TIMEOUT_SECONDS
 
     reporter = _reporter(arguments)
-    reporter.started(unit.started())
+    reporter.started(unit.started(), UNIT_START_TIMEOUT_SECONDS)
     reporter.finish()
     return 0
 
@@ -121,11 +145,12 @@ def start(arguments: argparse.Namespace) -> int:
 def finish(arguments: argparse.Namespace) -> int:
     """Report the end of a unit's run."""
     from batch_job import unit
+    from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
     reporter = _reporter(arguments)
     outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
-        reporter.ended(outcome, arguments.metrics_file)
+        reporter.ended(outcome, arguments.metrics_file, UNIT_END_TIMEOUT_SECONDS)
     return 0
 
 
@@ -399,11 +424,11 @@ def _lock(arguments: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def _errors_logged() -> Iterator[None]:
+def _errors_logged(log: Log = log_error) -> Iterator[None]:
     """Log an error in one line, and go on."""
     try:
         yield
     except MisuseError as error:
-        log_error(str(error))
+        log(str(error))
     except Exception as error:
-        log_error(f"{type(error).__name__}: {error}")
+        log(f"{type(error).__name__}: {error}")

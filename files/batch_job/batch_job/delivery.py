@@ -6,13 +6,14 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from batch_job import metrics
 from batch_job.gateway import CredentialsError, Gateway, GatewayError, RejectedError
 from batch_job.host import Host
 from batch_job.spool import Report, combine
 
-# How long a report may take in all, whatever name servers and gateways do.
+# How long a job waits for its reports in all, whatever name servers and gateways do.
 REPORT_TIMEOUT_SECONDS = 5.0
 
 
@@ -29,6 +30,8 @@ class Delivery:
         self._deadline = math.inf
         self._errors: dict[Gateway, Exception | None] = {}
         self._threads: dict[Gateway, threading.Thread] = {}
+        self._keeping = threading.Lock()
+        self._is_superseded = False
 
     def start(self) -> Delivery:
         """Send the report to all gateways, each in a thread of its own; return this delivery."""
@@ -36,25 +39,40 @@ class Delivery:
         for gateway in self._host.gateways:
             # A daemon, so that a thread which hangs in a name server does not keep the process.
             thread = threading.Thread(target=self._send, args=(gateway,), daemon=True)
-            self._threads[gateway] = thread
-            thread.start()
+            # A limit of processes or memory may allow no thread.
+            with suppress(RuntimeError):
+                thread.start()
+                self._threads[gateway] = thread
         return self
+
+    def supersede(self) -> None:
+        """From now on, neither keep nor log the report: a later one contains it."""
+        with self._keeping:
+            self._is_superseded = True
 
     def finish(self) -> list[Exception]:
         """Wait, keep the report for gateways that did not take it, and return their errors."""
         errors = []
         reached = []
-        for gateway, thread in self._threads.items():
-            thread.join(max(0.0, self._deadline - time.monotonic()))
-            late = GatewayError(f"{gateway.url} took more than {self._timeout_seconds:g} s")
+        for gateway in self._host.gateways:
+            if gateway in self._threads:
+                self._threads[gateway].join(self._seconds_left())
+            elif self._seconds_left():
+                self._send(gateway)
+            late = GatewayError(f"{gateway.url} took more than {self._timeout_seconds:.1f} s")
             error = self._errors.get(gateway, late)
             if error is None:
                 reached.append(gateway)
             else:
                 errors.append(error)
-                self._keep(gateway, error)
+                with self._keeping:
+                    if not self._is_superseded:
+                        self._keep(gateway, error)
         self._send_kept(reached)
         return errors
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
 
     def _send(self, gateway: Gateway) -> None:
         """Send the report to one gateway, together with what is kept for it of the same group."""
@@ -90,9 +108,15 @@ class Delivery:
 
     def _send_kept(self, gateways: Sequence[Gateway]) -> None:
         """Use the rest of the time to send what is kept for gateways that answer."""
+        if gateways and not self._host.spool.is_empty():
+            thread = threading.Thread(target=self._flush, args=(gateways,), daemon=True)
+            with suppress(RuntimeError):
+                thread.start()
+                thread.join(self._seconds_left())
+
+    def _flush(self, gateways: Sequence[Gateway]) -> None:
         try:
-            if gateways and not self._host.spool.is_empty():
-                flush(self._host, gateways, self._deadline)
+            flush(self._host, gateways, self._deadline)
         except OSError as error:
             self._host.log(f"the kept reports cannot be sent: {error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from batch_job.host import Host
 from batch_job.outcome import SUCCESS, Outcome
 from batch_job.schedule import ScheduleError, deadlines
 
+# Under systemd, the parts of a job's wait that its start and its end may take.
+UNIT_START_TIMEOUT_SECONDS = 2.0
+UNIT_END_TIMEOUT_SECONDS = REPORT_TIMEOUT_SECONDS - UNIT_START_TIMEOUT_SECONDS
+
 
 class Reporter:
     """Reports the runs of one job."""
@@ -26,57 +31,65 @@ class Reporter:
         self._job = job
         self._start: Delivery | None = None
 
-    def started(self, memory: dict[str, Any]) -> None:
+    def started(
+        self, memory: dict[str, Any], timeout_seconds: float = REPORT_TIMEOUT_SECONDS
+    ) -> None:
         """Start to send the report of a start. `memory` has `started`, in Unix seconds."""
         self._remember(**memory)
-        # Under systemd, the job waits for this, and it counts as a part of its runtime.
+        # Under systemd, this counts as a part of the job's runtime.
         max_runtime = self._job.schedule.max_runtime
-        timeout_seconds = min(REPORT_TIMEOUT_SECONDS, max_runtime / 2 if max_runtime else math.inf)
+        timeout_seconds = min(timeout_seconds, max_runtime / 2 if max_runtime else math.inf)
         families = metrics.start(self._job, memory["started"])
         self._start = self._send(families, replace=False, timeout_seconds=timeout_seconds)
 
     def finish(self) -> None:
-        """Wait until the report of the start has arrived or is kept."""
+        """Wait until the report of the start has arrived, is kept, or is no longer needed."""
         if self._start is not None:
             self._start.finish()
-            self._start = None
 
     def memory(self) -> dict[str, Any]:
         """Return what `started` was given, in this process or in an earlier one."""
         return self._host.state.read(self._job.name)
 
-    def ended(self, outcome: Outcome, own_metrics: Path | None) -> None:
-        """Send the report of an end with the job's own metrics."""
+    def ended(
+        self,
+        outcome: Outcome,
+        own_metrics: Path | None,
+        timeout_seconds: float = REPORT_TIMEOUT_SECONDS,
+    ) -> None:
+        """Send the report of an end, with the job's own metrics; it contains that of the start."""
+        deadline = time.monotonic() + timeout_seconds
         own = metrics.read_own(own_metrics) if own_metrics else metrics.OwnMetrics([], [])
         for problem in own.problems:
             self._host.log(f"{self._job.name}: {problem}")
         is_success = outcome.result == SUCCESS
-        due = self._deadline(outcome.ended) if is_success else None
+        due = self._due(outcome.ended, timeout_seconds / 2) if is_success else None
         families = [*metrics.end(self._job, outcome, due), *own.families]
-        self.finish()
-        # A success without a new deadline must not remove the current one.
-        replace = is_success and (due is not None or self._job.schedule.is_empty)
-        delivery = self._send(families, replace)
-        deadline = {} if due is None else {"deadline": due}
+        # A success without a new deadline, or without the declaration, must not remove the current
+        # one.
+        is_complete = due is not None or self._job.schedule.is_empty
+        replace = is_success and is_complete and not self._job.is_damaged
+        if self._start is not None:
+            self._start.supersede()
+        delivery = self._send(families, replace, deadline - time.monotonic())
         self._remember(
-            ended=outcome.ended, result=outcome.result, exit_code=outcome.exit_code, **deadline
+            started=outcome.started,
+            ended=outcome.ended,
+            result=outcome.result,
+            exit_code=outcome.exit_code,
+            **({} if due is None else {"deadline": due}),
         )
         delivery.finish()
 
-    def _send(
-        self,
-        families: Sequence[Metric],
-        replace: bool,
-        timeout_seconds: float = REPORT_TIMEOUT_SECONDS,
-    ) -> Delivery:
+    def _send(self, families: Sequence[Metric], replace: bool, timeout_seconds: float) -> Delivery:
         """Start to send a report to all gateways."""
         report = self._host.report(self._job.name, families, replace)
         return Delivery(self._host, report, timeout_seconds).start()
 
-    def _deadline(self, after: float) -> float | None:
+    def _due(self, after: float, timeout_seconds: float) -> float | None:
         """Return when the next success is due; log a schedule that cannot be understood."""
         try:
-            return deadlines([self._job.schedule], after)[0]
+            return deadlines([self._job.schedule], after, timeout_seconds)[0]
         except ScheduleError as error:
             self._host.log(f"{self._job.name}: {error}; its next deadline is unknown")
             return None

@@ -49,13 +49,15 @@ class Schedule(NamedTuple):
         return self.randomized_delay + (self.max_runtime or 0) + self.grace
 
 
-def deadlines(schedules: Sequence[Schedule], after: float) -> list[float | None]:
+def deadlines(
+    schedules: Sequence[Schedule], after: float, timeout_seconds: float = CALENDAR_TIMEOUT_SECONDS
+) -> list[float | None]:
     """Return for each schedule when a success is due, in Unix seconds, or None for never.
 
     Raises ScheduleError; see `next_starts`.
     """
     expressions = [schedule.expression for schedule in schedules if schedule.on_calendar]
-    starts = dict(zip(expressions, next_starts(expressions, after)))
+    starts = dict(zip(expressions, next_starts(expressions, after, timeout_seconds)))
     due: list[float | None] = []
     for schedule in schedules:
         if schedule.on_calendar:
@@ -65,7 +67,9 @@ def deadlines(schedules: Sequence[Schedule], after: float) -> list[float | None]
     return due
 
 
-def next_starts(expressions: Sequence[str], after: float) -> list[float]:
+def next_starts(
+    expressions: Sequence[str], after: float, timeout_seconds: float = CALENDAR_TIMEOUT_SECONDS
+) -> list[float]:
     """Return when each `OnCalendar=` expression elapses next after a time, in Unix seconds.
 
     Expressions without a time zone are in the host's. Raises ScheduleError that names every
@@ -81,7 +85,7 @@ def next_starts(expressions: Sequence[str], after: float) -> list[float]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=CALENDAR_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             check=False,
             env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"},
         )
@@ -90,9 +94,9 @@ def next_starts(expressions: Sequence[str], after: float) -> list[float]:
             "a calendar needs systemd-analyze, which this host does not have; use --max-age instead"
         ) from None
     except subprocess.TimeoutExpired:
-        raise ScheduleError(
-            f"systemd-analyze took more than {CALENDAR_TIMEOUT_SECONDS} s"
-        ) from None
+        raise ScheduleError(f"systemd-analyze took more than {timeout_seconds:g} s") from None
+    except OSError as error:
+        raise ScheduleError(f"systemd-analyze cannot be started: {error.strerror}") from error
     if done.returncode:
         raise ScheduleError(done.stderr.strip().replace("\n", "; "))
     starts = [_parse(block) for block in done.stdout.strip().split("\n\n")]
