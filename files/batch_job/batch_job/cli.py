@@ -42,6 +42,7 @@ LABELS = ("owner", "severity", "kind")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit status."""
+    _occupy_closed_streams()
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         return VERBS[arguments.verb](arguments)
@@ -421,6 +422,17 @@ def _lock(arguments: argparse.Namespace) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+def _occupy_closed_streams() -> None:
+    """Open /dev/null in place of closed streams, for this process alone.
+
+    A connection to a gateway would become stderr otherwise.
+    """
+    with suppress(OSError):
+        while (handle := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+            pass
+        os.close(handle)
 
 
 @contextmanager
