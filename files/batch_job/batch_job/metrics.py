@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,14 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 WELL_KNOWN = {"backup_size_bytes": "Size of the backup."}
 # A job that writes more than this has mistaken the file for a log.
 MAX_OWN_BYTES = 1 << 20
+MAX_OWN_LINES = 10_000
+# The client library's parser takes a second for a line of 160 KiB with many labels, and four times
+# as long for twice as many.
+MAX_OWN_LINE_CHARACTERS = 16 << 10
+# A part of the time that a job waits for its reports; 10,000 lines need a third of it.
+OWN_TIMEOUT_SECONDS = 1.0
+# Of bad lines, the others are counted.
+MAX_PROBLEMS = 10
 
 HELP = {
     "info": "Always 1; the labels are the job's declaration.",
@@ -62,7 +71,7 @@ class Families:
 
 
 class OwnMetrics(NamedTuple):
-    """A job's own metrics that may be pushed, and a sentence for each line that may not be."""
+    """A job's own metrics that may be pushed, and sentences about what may not be."""
 
     families: list[Metric]
     problems: list[str]
@@ -163,22 +172,33 @@ def read_own(path: Path) -> OwnMetrics:
         return OwnMetrics([], [str(error.strerror)])
     if len(content) > MAX_OWN_BYTES:
         return OwnMetrics([], [f"{path}: larger than {MAX_OWN_BYTES} bytes"])
-    own = check_own(content.decode("utf-8", "replace"))
+    own = check_own(content.decode("utf-8", "replace"), MAX_OWN_LINES, OWN_TIMEOUT_SECONDS)
     return OwnMetrics(own.families, [f"{path}, {problem}" for problem in own.problems])
 
 
-def check_own(text: str) -> OwnMetrics:
+def check_own(
+    text: str, max_lines: float = math.inf, timeout_seconds: float = math.inf
+) -> OwnMetrics:
     """Return the metrics of a text in the text format that Pushgateway will take.
 
-    Pushgateway would refuse the whole push for one bad line: such a line becomes a problem.
+    Pushgateway would refuse the whole push for one bad line: such a line becomes a problem. So do
+    the lines after `max_lines`, or after the timeout.
     """
+    deadline = time.monotonic() + timeout_seconds
     kept: dict[str, list[str]] = {}
     types: dict[str, str] = {}
     seen = set()
     problems = []
+    more_problems = 0
     # Not splitlines(): for a gateway, only \n ends a line.
     for number, line in enumerate(text.split("\n"), start=1):
+        if number > max_lines or time.monotonic() > deadline:
+            limit = f"{max_lines} lines" if number > max_lines else f"{timeout_seconds:g} s"
+            problems.append(f"line {number} and all after it are left out: the limit is {limit}")
+            break
         try:
+            if len(line) > MAX_OWN_LINE_CHARACTERS:
+                raise ValueError(f"longer than {MAX_OWN_LINE_CHARACTERS} characters")
             if line.lstrip().startswith("#"):
                 words = line.split(None, 3)
                 if len(words) > 2 and words[0] == "#" and words[1] in ("TYPE", "HELP"):
@@ -194,7 +214,12 @@ def check_own(text: str) -> OwnMetrics:
                 seen.add((name, labels))
                 kept.setdefault(family_name(name, types), []).append(line)
         except ValueError as error:
-            problems.append(f"line {number} is left out: {error}")
+            if len(problems) < MAX_PROBLEMS:
+                problems.append(f"line {number} is left out: {error}")
+            else:
+                more_problems += 1
+    if more_problems:
+        problems.append(f"{more_problems} more bad lines")
     families = []
     for name, lines in kept.items():
         if name in WELL_KNOWN:

@@ -57,6 +57,22 @@ def test_a_bad_line_is_a_problem_and_the_good_ones_stay(line, reason):
     assert reason in own.problems[0]
 
 
+def test_lines_after_the_time_is_over_are_left_out():
+    own = metrics.check_own("x 1\n", timeout_seconds=-1)
+    assert own == ([], ["line 1 and all after it are left out: the limit is -1 s"])
+
+
+def test_a_text_of_any_length_can_be_checked():
+    lines = [f'x{{a="{number}"}} 1' for number in range(metrics.MAX_OWN_LINES + 1)]
+    assert metrics.check_own("\n".join(lines)).problems == []
+
+
+def test_bad_lines_are_counted_when_there_are_many():
+    own = metrics.check_own("bad\n" * 12)
+    assert len(own.problems) == 11
+    assert own.problems[-1] == "2 more bad lines"
+
+
 def test_a_second_type_is_a_problem_and_the_first_one_stays():
     own = metrics.check_own("# TYPE x gauge\n# TYPE x counter\nx 1\n")
     assert own.problems == ["line 2 is left out: the type of x once more"]
