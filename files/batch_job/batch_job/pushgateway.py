@@ -6,8 +6,9 @@ import base64
 import functools
 import json
 import ssl
+import time
 from collections.abc import Iterable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib import request as http
 from urllib.error import HTTPError, URLError
@@ -27,6 +28,14 @@ from batch_job.gateway import (
 
 # How long a gateway may stay silent.
 PUSH_TIMEOUT_SECONDS = 3.0
+# How long a whole response may take.
+RESPONSE_TIMEOUT_SECONDS = 30.0
+# Ten thousand groups are about 60 MB.
+MAX_GROUPS_BYTES = 256 << 20
+MAX_REASON_BYTES = 1000
+# What Pushgateway answers to a push and to a deletion, without a body. Anything else is from
+# somebody else, such as a proxy's page.
+TAKEN = (200, 202)
 # A gateway that answers one of these says that the push itself is wrong.
 BAD_PUSH = (400, 413)
 BAD_CREDENTIALS = (401, 403)
@@ -49,7 +58,9 @@ def groups(gateway: Gateway) -> Groups:
     https://github.com/prometheus/pushgateway#query-api.
     """
     url = gateway.url.rstrip("/") + "/api/v1/metrics"
-    content = _request(gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None)
+    _status, content = _request(
+        gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None, MAX_GROUPS_BYTES
+    )
     try:
         return {
             Group(group["labels"]["job"], group["labels"].get("instance", "")): {
@@ -65,7 +76,7 @@ def groups(gateway: Gateway) -> Groups:
             if set(group["labels"]) <= set(metrics.GROUPING_LABELS)
         }
     except (ValueError, KeyError, TypeError) as error:
-        raise GatewayError(f"{gateway.url} does not answer as a Pushgateway does") from error
+        raise _stranger(gateway) from error
 
 
 def _arguments(gateway: Gateway, group: Group) -> dict[str, Any]:
@@ -75,8 +86,19 @@ def _arguments(gateway: Gateway, group: Group) -> dict[str, Any]:
         "job": group.job,
         "grouping_key": group.labels,
         "timeout": PUSH_TIMEOUT_SECONDS,
-        "handler": lambda **request: functools.partial(_request, gateway, **request),
+        "handler": lambda **request: functools.partial(_change, gateway, **request),
     }
+
+
+def _change(gateway: Gateway, **request: Any) -> None:
+    """Send a push or a deletion. Raises GatewayError."""
+    status, content = _request(gateway, **request)
+    if status not in TAKEN or content:
+        raise _stranger(gateway)
+
+
+def _stranger(gateway: Gateway) -> GatewayError:
+    return GatewayError(f"{gateway.url} does not answer as a Pushgateway does")
 
 
 def _request(
@@ -86,8 +108,9 @@ def _request(
     timeout: float,
     headers: Iterable[tuple[str, str]],
     data: bytes | None,
-) -> bytes:
-    """Send a request and return the body of the response. Raises GatewayError."""
+    max_bytes: int = MAX_REASON_BYTES,
+) -> tuple[int, bytes]:
+    """Send a request; return status and body of the response. Raises GatewayError."""
     try:
         authorization = _authorization(gateway)
         opener = _opener(gateway)
@@ -97,18 +120,29 @@ def _request(
     request = http.Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
     try:
         with opener.open(request, timeout=timeout) as response:
-            return bytes(response.read())
+            return response.status, _body(gateway, response, max_bytes)
     except HTTPError as error:
         answer = f"{gateway.url} answers {error.code} {error.reason}"
         if error.code in BAD_CREDENTIALS:
             raise CredentialsError(f"{answer}: it refuses the credentials") from error
         if error.code in BAD_PUSH:
-            reason = error.read(1000).decode("utf-8", "replace").strip()
+            reason = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").strip()
             raise RejectedError(f"{answer}: {reason}") from error
         raise GatewayError(answer) from error
     except (URLError, OSError, HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
         raise GatewayError(f"{gateway.url} cannot be reached: {cause}") from error
+
+
+def _body(gateway: Gateway, response: HTTPResponse, max_bytes: int) -> bytes:
+    """Return the body of a response. Raises GatewayError for one that is too long, or endless."""
+    body = bytearray()
+    deadline = time.monotonic() + RESPONSE_TIMEOUT_SECONDS
+    while part := response.read1(1 << 16):
+        body += part
+        if len(body) > max_bytes or time.monotonic() > deadline:
+            raise _stranger(gateway)
+    return bytes(body)
 
 
 def _authorization(gateway: Gateway) -> dict[str, str]:
