@@ -175,7 +175,7 @@ def _gateway_options() -> Parser:
     options.add_argument(
         "--state-directory",
         type=Path,
-        default=os.environ.get(ENVIRONMENT + "STATE_DIRECTORY"),
+        default=os.environ.get(ENVIRONMENT + "STATE_DIRECTORY") or None,
         metavar="DIR",
         help="kept reports and results (default: /var/lib/batch-job, or ~/.local/state/batch-job)",
     )

@@ -22,6 +22,8 @@ from batch_job.gateway import Group
 
 # All kept reports together; about ten thousand of them.
 MAX_SPOOL_BYTES = 16 << 20
+# A single file that is larger is none of ours.
+MAX_FILE_BYTES = MAX_SPOOL_BYTES
 # How long to wait for another reporter that sends kept reports.
 LOCK_TIMEOUT_SECONDS = 5.0
 
@@ -153,7 +155,7 @@ def combine(earlier: Report, later: Report) -> Report:
 def _load(path: Path) -> Kept | None:
     """Return the report in a file, or None when the file is missing or damaged."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(files.read(path, MAX_FILE_BYTES))
         report = Report(
             Group(content["job"], content["instance"]),
             metrics.parse(content["text"]),

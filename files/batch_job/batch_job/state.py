@@ -10,14 +10,18 @@ from typing import Any
 from batch_job import files
 
 SYSTEM_DIRECTORY = Path("/var/lib/batch-job")
+MAX_FILE_BYTES = 1 << 20
 
 
 def default_directory() -> Path:
     """Return the state directory of this user; root's is the system's."""
     if os.geteuid() == 0:
         return SYSTEM_DIRECTORY
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(home, "batch-job")
+    for home in (os.environ.get("XDG_STATE_HOME", ""), os.path.expanduser("~/.local/state")):
+        # Not in the working directory of a job whose user has no home.
+        if os.path.isabs(home):
+            return Path(home, "batch-job")
+    return SYSTEM_DIRECTORY
 
 
 class State:
@@ -30,7 +34,7 @@ class State:
     def read(self, job: str) -> dict[str, Any]:
         """Return the memory of a job; empty when there is none or it is damaged."""
         try:
-            memory = json.loads((self._directory / f"{job}.json").read_bytes())
+            memory = json.loads(files.read(self._directory / f"{job}.json", MAX_FILE_BYTES))
         except (OSError, ValueError):
             return {}
         return memory if isinstance(memory, dict) else {}
