@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -32,6 +33,7 @@ FORWARDED = {
 }
 # Between SIGTERM and SIGKILL to a command that runs too long.
 KILL_AFTER_SECONDS = 10.0
+SHELL = "/bin/sh"
 
 
 class Run(NamedTuple):
@@ -59,11 +61,10 @@ def run(
     # A process group lets us end what the command started, but would cost it its terminal.
     own_group = max_runtime is not None and not any(map(os.isatty, (0, 1, 2)))
     group: dict[str, Any] = {"setpgroup": 0} if own_group else {}
-    started, clock = time.time(), time.monotonic()
+    moment, clock = time.time(), time.monotonic()
     kills_before = accounting.oom_kills()
     try:
-        pid = os.posix_spawnp(
-            argv[0],
+        pid = _spawn(
             argv,
             environment,
             setsigmask=before,
@@ -73,13 +74,15 @@ def run(
         )
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        log_error(f"{argv[0]}: {error.strerror}")
-        when_started(started)
+        log_error(f"{argv[0] or repr(argv[0])}: {error.strerror}")
+        _call(when_started, moment)
         code = exit_status.NOT_FOUND if missing else exit_status.NOT_EXECUTABLE
-        return Run(Outcome(started, time.time(), 0.0, START_FAILED, code))
-    when_started(started)
+        return Run(Outcome(moment, moment, 0.0, START_FAILED, code))
+    _call(when_started, moment)
     status, usage, timed_out = _wait(pid, watched, clock, max_runtime, own_group)
-    ended, duration = time.time(), time.monotonic() - clock
+    duration, ended = time.monotonic() - clock, time.time()
+    # If the clock was set meanwhile, it is right now: deadlines and alerts compare with it.
+    started = ended - duration
 
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     code = exit_status.of_command(status, timed_out)
@@ -95,6 +98,41 @@ def run(
     # The kernel counts kibibytes.
     outcome = Outcome(started, ended, duration, result, code, cpu, usage.ru_maxrss * 1024)
     return Run(outcome, ended_by)
+
+
+def _spawn(argv: list[str], environment: Mapping[str, str], **options: Any) -> int:
+    """Start a command and return its process; a script without `#!` as a shell does.
+
+    Raises OSError.
+    """
+    if not argv[0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    try:
+        return os.posix_spawnp(argv[0], argv, environment, **options)
+    except OSError as error:
+        path = _script(argv[0]) if error.errno == errno.ENOEXEC else None
+        if path is None:
+            raise
+        return os.posix_spawn(SHELL, [SHELL, path, *argv[1:]], environment, **options)
+
+
+def _script(name: str) -> str | None:
+    """Return the path of a command that may be a shell script, or None for a binary file."""
+    import shutil
+
+    path = shutil.which(name)
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return None if b"\0" in file.read(128) else path
+
+
+def _call(when_started: Callable[[float], None], started: float) -> None:
+    """Call a function; whatever fails there, the command goes on and is waited for."""
+    try:
+        when_started(started)
+    except Exception as error:
+        log_error(f"{type(error).__name__}: {error}")
 
 
 def _wait(

@@ -94,8 +94,8 @@ def ended(
         own = float(start.get("own_cpu_seconds", 0)) + time.process_time()
         cpu = max(0.0, int(unit["CPUUsageNSec"]) / 1e9 - own)
     return Outcome(
-        began,
-        max(began, end),
+        min(began, end),
+        end,
         max(0.0, end - began),
         result,
         # A status that the unit declares a success, such as rsync's 24, counts as one.
