@@ -210,8 +210,11 @@ def delete(arguments: argparse.Namespace) -> int:
     host.state.forget(arguments.job)
     status = 0
     for gateway in host.gateways:
+        transport = host.transport(gateway)
         try:
-            host.transport(gateway).delete(gateway, group)
+            if group not in transport.groups(gateway):
+                print(f"{arguments.job}: {gateway.url} has nothing of instance {group.instance!r}")
+            transport.delete(gateway, group)
         except GatewayError as error:
             log_error(f"{arguments.job}: {error}")
             status = LATER
@@ -223,6 +226,7 @@ def flush(arguments: argparse.Namespace) -> int:
     from batch_job.delivery import flush as send_kept
 
     host = _host(arguments)
+    _check_readable(arguments)
     delivered = send_kept(host, host.gateways)
     urls = {gateway.url for gateway in host.gateways}
     waiting = [kept for kept in host.spool.kept() if kept.url in urls]
@@ -237,6 +241,7 @@ def status(arguments: argparse.Namespace) -> int:
     from batch_job.status import table
 
     host = _host(arguments, needs_gateway=False)
+    _check_readable(arguments)
     declared = list(declared_jobs(arguments.config_directory))
     kept = host.spool.kept()
     print(table(declared, host.state, kept, time.time()))
@@ -397,13 +402,21 @@ def _state_directory(arguments: argparse.Namespace) -> Path:
     return Path(arguments.state_directory or default_directory())
 
 
-def _private_file() -> str:
-    """Return a path for the job's own metrics, in a new directory that only this user can enter."""
-    parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
-    directory = f"{parent}/batch-job-{os.getpid()}-{time.time_ns()}"
-    with suppress(OSError):
-        os.mkdir(directory, 0o700)
-    return f"{directory}/metrics.prom"
+class UnreadableError(MisuseError):
+    """The state of this host is not for this user."""
+
+    status = NO_PERMISSION
+
+
+def _check_readable(arguments: argparse.Namespace) -> None:
+    """Raise UnreadableError when reports or memories may be there and cannot be listed."""
+    for name in ("jobs", "spool"):
+        try:
+            os.listdir(_state_directory(arguments) / name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UnreadableError(f"{error.filename}: {error.strerror}") from error
 
 
 def _lock(arguments: argparse.Namespace) -> bool:

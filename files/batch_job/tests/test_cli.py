@@ -363,6 +363,25 @@ def test_a_job_that_cannot_be_deleted_is_logged(node, dead_url):
     done = node("delete", "--job", "nightly")
     assert done.returncode == 75
     assert one_line(done)
+    assert f"{dead_url} cannot be reached" in done.stderr
+
+
+def test_a_job_that_is_not_there_to_be_deleted_is_reported(node, pushgateway):
+    node.run("true", job="other")
+    done = node("delete", "--job", "nightly")
+    words = f"nightly: {pushgateway.url} has nothing of instance 'node1'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, words, "")
+    assert node("delete", "--job", "other").stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["status", "flush"])
+@pytest.mark.parametrize("name", ["jobs", "spool"])
+def test_a_state_directory_that_may_not_be_read_is_logged(node, unprivileged, verb, name):
+    (node.state / name).mkdir(parents=True)
+    (node.state / name).chmod(0)
+    done = node(verb, prefix=unprivileged)
+    assert (done.returncode, done.stdout) == (77, "")
+    assert done.stderr == f"batch-job: {node.state}/{name}: Permission denied\n"
 
 
 def test_a_flush_sends_what_waits(node, start_pushgateway, port):
