@@ -55,12 +55,13 @@ def oom_kills() -> int:
 def _hierarchies() -> Iterator[tuple[str, str]]:
     """Yield controllers and path of each control group of this process; none without cgroups."""
     try:
-        lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+        lines = OWN_CGROUP.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         return
     for line in lines:
-        _number, controllers, path = line.split(":", 2)
-        yield controllers, path
+        if line.count(":") >= 2:
+            _number, controllers, path = line.split(":", 2)
+            yield controllers, path
 
 
 def _read(name: str) -> str:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from batch_job import unit
+from batch_job import accounting, unit
 
 
 def ended(service_result, exit_code="", exit_status="", start=()):
@@ -122,3 +122,14 @@ def test_uncounted_cpu_time_is_not_reported(counted):
     run = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
     outcome = unit.ended(run, {}, show=lambda _unit: {"CPUUsageNSec": counted})
     assert outcome.cpu_seconds is None
+
+
+def test_the_unit_of_a_control_group_with_odd_bytes_is_found(tmp_path, monkeypatch):
+    (tmp_path / "cgroup").write_bytes(b"\nodd\n0::/a\xff.slice/batch-job-x.service\n")
+    monkeypatch.setattr(accounting, "OWN_CGROUP", tmp_path / "cgroup")
+    assert accounting.unit() == "batch-job-x.service"
+
+
+def test_a_clock_that_was_set_back_ends_no_run_before_its_start():
+    outcome = ended("success", "exited", "0", {"started": time.time() + 3600})
+    assert outcome.started == outcome.ended == pytest.approx(time.time(), abs=30)
