@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from batch_job import (
+    delivery,
     exit_status,
     metrics,
+    reporter,
     schedule,
     spool,
     state,
@@ -130,4 +132,7 @@ def test_grace_spool_and_limits_are_those_of_the_code():
     assert "default **grace is 30 minutes**" in README
     assert f"`{state.SYSTEM_DIRECTORY}/spool` | the spool: " in README
     assert f"at most {spool.MAX_SPOOL_BYTES >> 20} MiB" in README
-    assert f"up to {metrics.MAX_OWN_BYTES >> 20} MiB" in README
+    assert f"up to {metrics.MAX_OWN_BYTES >> 20} MiB and\n{metrics.MAX_OWN_LINES:,} lines" in README
+    assert f"at most {delivery.REPORT_TIMEOUT_SECONDS:.0f} seconds for its reports" in README
+    start, end = reporter.UNIT_START_TIMEOUT_SECONDS, reporter.UNIT_END_TIMEOUT_SECONDS
+    assert f"a unit {start:.0f} seconds before its command and {end:.0f} after it" in README
