@@ -12,7 +12,6 @@ from units import (
     declaration_files,
     directories,
     enabled_jobs,
-    env_command,
     marked_files,
     systemd_command,
     unit_options,
@@ -26,7 +25,9 @@ from units import (
         (["/bin/true"], '"/bin/true"'),
         (["sh", "-c", "one\ntwo"], '"sh" "-c" "one\\ntwo"'),
         (["sh", "-c", "echo $HOME 50%"], '"sh" "-c" "echo $$HOME 50%%"'),
-        (["a", 'say "hi"', "back\\slash", 7], '"a" "say \\"hi\\"" "back\\\\slash" "7"'),
+        (["a", 'say "hi"', "back\\slash"], '"a" "say \\"hi\\"" "back\\\\slash"'),
+        (["a", "one\r\ntwo\t\x1b"], '"a" "one\\x0d\\ntwo\\x09\\x1b"'),
+        (["a", "{{.Names}}", "${#files[@]}"], '"a" "{{.Names}}" "$${#files[@]}"'),
     ],
 )
 def test_a_command_is_quoted_so_that_systemd_changes_nothing(argv, command):
@@ -40,6 +41,8 @@ def test_a_command_is_quoted_so_that_systemd_changes_nothing(argv, command):
         ([], "not a list"),
         (["-/bin/true"], "systemd reads its first letter"),
         ([""], "systemd reads its first letter"),
+        (["chmod", 420], "command, word 2: YAML reads it as 420; put quotes around it"),
+        (["a", "\0"], "command, word 2: no program can be given a NUL character"),
     ],
 )
 def test_what_is_no_command_is_refused(argv, message):
@@ -48,8 +51,8 @@ def test_what_is_no_command_is_refused(argv, message):
 
 
 def test_an_environment_is_given_to_the_command_alone():
-    assert env_command({"A": "b c"}) == ["/usr/bin/env", "--", "A=b c"]
-    assert env_command({}) == []
+    assert systemd_command(["x"], {"A": "b c"}) == '"/usr/bin/env" "--" "A=b c" "x"'
+    assert systemd_command(["x"], {}) == '"x"'
 
 
 def test_options_become_lines_and_a_list_repeats_its_option():
@@ -60,6 +63,14 @@ def test_options_become_lines_and_a_list_repeats_its_option():
         "ReadWritePaths=/srv",
         "ReadWritePaths=/mnt",
     ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"UMask": 63}, {"RuntimeDirectoryMode": 493}, {"Nice": None}, {"Nice": [None]}]
+)
+def test_an_option_that_yaml_changed_is_refused(options):
+    with pytest.raises(AnsibleFilterError, match=r"unit_options, .*put quotes around it"):
+        unit_options(options)
 
 
 @pytest.mark.parametrize("options", [{"nice": 1}, {"Nice=1\nUser": 2}, {"Nice": "1\nUser=root"}])

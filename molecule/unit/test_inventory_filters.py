@@ -2,6 +2,7 @@
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from jinja2 import UndefinedError
 
 from inventory import declared_jobs, unknown_names, without_repeats
 
@@ -52,8 +53,18 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"max_runtime": "long"}, "max_runtime: 'long' is not a duration"),
         ({"grace": "0h"}, "grace: '0h' is not a duration"),
         ({"timezone": "Europe/Berlin"}, "a timezone needs on_calendar"),
-        ({"owner": 7}, "owner is a word, not 7"),
-        ({"on_calendar": 720}, "on_calendar is a text: put quotes around it"),
+        ({"owner": 7}, "owner is a text, not 7: put quotes around it"),
+        ({"on_calendar": 720}, "on_calendar is a text, not 720: put quotes around it"),
+        ({"name": 420}, "job 420: name is a text, not 420: put quotes around it"),
+        ({"command": ["sleep", 1350]}, "'nightly': command, word 2: YAML reads it as 1350; put q"),
+        ({"command": ["a", True]}, "command, word 2: YAML reads it as True"),
+        ({"command": ["a", "b", 1.1]}, "command, word 3: YAML reads it as 1.1"),
+        ({"command": ["a", None]}, "command, word 2: YAML reads it as None"),
+        ({"command": ["-true"]}, "systemd reads its first letter"),
+        ({"environment": {"DRY_RUN": False}}, "environment, DRY_RUN: YAML reads it as False; put"),
+        ({"environment": {"EMPTY": None}}, "environment, EMPTY: YAML reads it as None; put quotes"),
+        ({"environment": {True: "a"}}, "environment: True is not the name of a variable"),
+        ({"unit_options": {"UMask": 63}}, "unit_options, UMask: YAML reads it as 63; put quotes"),
         ({"command": "tar --create"}, "command is a list of a program and its arguments"),
         ({"command": []}, "command is a list of a program and its arguments"),
         ({"command": ["./backup.sh"]}, "./backup.sh is no absolute path"),
@@ -107,7 +118,7 @@ def test_an_unknown_variable_is_named_with_the_one_that_was_probably_meant():
         ("nightly", "is not a list of jobs"),
         ({"name": "nightly"}, "is not a list of jobs"),
         (["nightly"], "'nightly' is not a job"),
-        ([{**JOB, "owner": None}], "owner is a word, not None"),
+        ([{**JOB, "owner": None}], "owner is a text, not None"),
     ],
 )
 def test_what_is_no_list_of_jobs_is_refused(jobs, message):
@@ -137,3 +148,20 @@ class Lazy(dict):
 def test_many_jobs_are_checked_without_a_copy_of_all_variables():
     job = Lazy(JOB, environment=Lazy(LANG="C"))
     assert len(declared_jobs([job], "web-1")) == 1
+
+
+class Undefined(list):
+    """Like Ansible's list of a text that is no template."""
+
+    def __getitem__(self, index):
+        raise UndefinedError("A captured exception marker was tripped: unexpected '.'")
+
+
+def test_braces_of_another_language_are_refused_with_the_cure():
+    job = {**JOB, "command": Undefined(["docker", "ps"])}
+    with pytest.raises(AnsibleFilterError) as refusal:
+        declared_jobs([job], "web-1")
+    assert str(refusal.value) == (
+        "batch_job_jobs of web-1, job 'nightly': command, word 1: Ansible fills in {{, {% and {#, "
+        "but: unexpected '.'; put !unsafe before a text that has them for another program"
+    )

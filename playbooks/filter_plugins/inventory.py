@@ -14,14 +14,17 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
+from jinja2 import TemplateError
 
-# The reporter's own rules for values.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files" / "batch_job"))
+# The role's own rules for words of a unit, and the reporter's for values.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/batch_job/filter_plugins"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
+from units import SPECS, systemd_command, unit_options
+
 from batch_job.config import READERS, read_value
 from batch_job.durations import duration
 from batch_job.names import instance_name
 
-SPECS = Path(__file__).resolve().parents[2] / "roles" / "batch_job" / "meta" / "argument_specs.yml"
 # Options of a unit that the role sets to report its runs.
 REPORTED = {
     "ExecStart",
@@ -51,7 +54,10 @@ def declared_jobs(
     for job in jobs:
         if not isinstance(job, Mapping):
             raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
+        name = "(without a name)"
         try:
+            name = job.get("name", name)
+            job = _plain(job)
             _check(job, options)
             max_age = job.get("max_age")
             minimum = job.get("min_size_bytes")
@@ -64,9 +70,8 @@ def declared_jobs(
                 "min_size_bytes": None if minimum is None else int(minimum),
             }
             enabled = boolean(job.get("enabled", True))
-        except ValueError as error:
-            name = job.get("name", "(without a name)")
-            raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from error
+        except (ValueError, AnsibleFilterError) as error:
+            raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from None
         if (result["name"], result["instance"]) in names:
             raise AnsibleFilterError(f"{variable}: {result['name']!r} is declared twice")
         names.add((result["name"], result["instance"]))
@@ -103,14 +108,13 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
             raise ValueError(f"{key} is one of {', '.join(option['choices'])}")
     if not job.get("max_age") and not job.get("on_calendar"):
         raise ValueError("max_age is missing and so is on_calendar")
-    for key in ("on_calendar", "timezone"):
-        if not isinstance(job.get(key, ""), str):
-            raise ValueError(f"{key} is a text: put quotes around it")
+    for key, option in options.items():
+        is_text = option["type"] == "str" and READERS.get(key) is not duration
+        if is_text and key in job and not isinstance(job[key], str):
+            raise ValueError(f"{key} is a text, not {job[key]!r}: put quotes around it")
     if job.get("timezone") and not job.get("on_calendar"):
         raise ValueError("a timezone needs on_calendar")
-    if not isinstance(job.get("owner", ""), str):
-        raise ValueError(f"owner is a word, not {job['owner']!r}")
-    for error in ArgumentSpecValidator(options).validate(_plain(job)).error_messages:
+    for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
     _check_command(job)
     for key in options.keys() & READERS.keys():
@@ -118,11 +122,28 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
             read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
 
 
-def _plain(value: Any) -> Any:
-    """Return a value without Ansible's containers: a deep copy of one copies all variables."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+def _plain(value: Any, place: str = "") -> Any:
+    """Return a value without Ansible's containers: a deep copy of one copies all variables.
+
+    Raises ValueError that names the place of a text that Ansible cannot fill in.
+    """
+    if not isinstance(value, Mapping | list):
+        return value
+    is_list = isinstance(value, list)
+    items = {}
+    for key in range(len(value)) if is_list else value:
+        name = f"word {key + 1}" if is_list else str(key)
+        inner = f"{place}, {name}" if place else name
+        try:
+            item = value[key]
+        except TemplateError as error:
+            reason = str(error).rpartition("tripped: ")[2]
+            raise ValueError(
+                f"{inner}: Ansible fills in {{{{, {{% and {{#, but: {reason}; "
+                "put !unsafe before a text that has them for another program"
+            ) from None
+        items[key] = _plain(item, inner)
+    return list(items.values()) if is_list else items
 
 
 def _check_command(job: Mapping[str, Any]) -> None:
@@ -134,13 +155,15 @@ def _check_command(job: Mapping[str, Any]) -> None:
     if "/" in program and not program.startswith("/"):
         raise ValueError(f"command: {program} is no absolute path, and no plain name of a program")
     for name in job.get("environment") or {}:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name)):
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"environment: {name!r} is not the name of a variable")
     for name in job.get("unit_options") or {}:
         if name in REPORTED:
             raise ValueError(
                 f"unit_options: {name} is the role's own, or nothing would be reported"
             )
+    systemd_command(command, job.get("environment"))
+    unit_options(job.get("unit_options") or {})
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:

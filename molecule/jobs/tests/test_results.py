@@ -122,8 +122,20 @@ def test_peak_memory_is_the_units_own(job):
 def test_arguments_and_environment_arrive_as_they_were_written(job, host):
     literal = job("literal")
     assert literal.run() == 0
-    words = host.file("/srv/words").content_string.splitlines()
-    assert words == ["a b", "50%", "$HOME", "back\\slash", '"', "two", "lines", "50% of $HOME"]
+    words = host.file("/srv/words").content_string.split("\n")
+    assert words == [
+        "a b",
+        "50%",
+        "$HOME",
+        "back\\slash",
+        '"',
+        "two",
+        "lines",
+        "a\rb\t\x1b",
+        "{{.Names}} ${#files[@]} {% %}",
+        "50% of $HOME",
+        "",
+    ]
 
 
 def test_a_job_of_another_user_reports_without_seeing_the_credentials(job, host):

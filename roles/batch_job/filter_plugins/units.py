@@ -17,6 +17,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 MARK = re.compile(r"^=====> (\S+)\n", re.MULTILINE)
 # In `ExecStart=`, these letters before a program have a meaning of their own.
 PREFIXES = "@-:+!|"
+# systemd ends a line at a carriage return, too.
+CONTROLS = {number: f"\\x{number:02x}" for number in range(1, 32)}
+ESCAPES = CONTROLS | str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"})
 SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
 # Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
 NOT_DECLARED = {"command", "enabled", "environment", "min_size_bytes", "unit_options"}
@@ -30,28 +33,45 @@ def one_line(text: Any) -> str:
     return line
 
 
-def systemd_quoted(text: Any) -> str:
+def as_written(value: Any, place: str) -> str:
+    """Return a text of the inventory. Raises AnsibleFilterError for what YAML made of other words.
+
+    0644 has become 420 by then, `yes` True, 22:30 1350, 1.10 1.1 and nothing None.
+    """
+    if not isinstance(value, str):
+        raise AnsibleFilterError(
+            f"{place}: YAML reads it as {value!r}; put quotes around it, "
+            "or `| string` after a variable"
+        )
+    if "\0" in value:
+        raise AnsibleFilterError(f"{place}: no program can be given a NUL character")
+    return value
+
+
+def systemd_quoted(text: str) -> str:
     """Return quoted text in which systemd expands nothing."""
-    escapes = {"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"}
-    return '"' + "".join(escapes.get(letter, letter) for letter in str(text)) + '"'
+    quoted = text.translate(ESCAPES)
+    return f'"{quoted}"'
 
 
-def env_command(environment: Mapping[str, Any]) -> list[str]:
-    """Return the words before a command that set its environment; none for an empty one."""
-    if not environment:
-        return []
-    return ["/usr/bin/env", "--", *(f"{name}={value}" for name, value in environment.items())]
+def systemd_command(argv: Sequence[Any], environment: Mapping[str, Any] | None = None) -> str:
+    """Return a command for `ExecStart=` that systemd runs word by word as given.
 
-
-def systemd_command(argv: Sequence[Any]) -> str:
-    """Return a command for `ExecStart=` that systemd runs word by word as given."""
+    Raises AnsibleFilterError that names the word.
+    """
     if isinstance(argv, str) or not argv:
         raise AnsibleFilterError(f"{argv!r} is not a list of a command and its arguments")
-    program = str(argv[0])
-    if not program or program[0] in PREFIXES:
-        raise AnsibleFilterError(f"{program!r} is not a program: systemd reads its first letter")
+    words = [as_written(word, f"command, word {number}") for number, word in enumerate(argv, 1)]
+    if not words[0] or words[0][0] in PREFIXES:
+        raise AnsibleFilterError(f"{words[0]!r} is not a program: systemd reads its first letter")
+    if environment:
+        variables = [
+            f"{name}={as_written(value, f'environment, {name}')}"
+            for name, value in environment.items()
+        ]
+        words = ["/usr/bin/env", "--", *variables, *words]
     # In `ExecStart=`, unlike other options, a dollar begins a variable.
-    return " ".join(systemd_quoted(word).replace("$", "$$") for word in argv)
+    return " ".join(systemd_quoted(word).replace("$", "$$") for word in words)
 
 
 def unit_options(options: Mapping[str, Any]) -> list[str]:
@@ -61,6 +81,10 @@ def unit_options(options: Mapping[str, Any]) -> list[str]:
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
             raise AnsibleFilterError(f"{name!r} is not an option of systemd's")
         for item in value if isinstance(value, list) else [value]:
+            # 0077 has become 63, which systemd would read as an octal number.
+            is_mode = name == "UMask" or name.endswith("Mode")
+            if not isinstance(item, str | int | float) or (is_mode and isinstance(item, int)):
+                as_written(item, f"unit_options, {name}")
             text = str(item).lower() if isinstance(item, bool) else one_line(item)
             lines.append(f"{name}={text}")
     return lines
@@ -131,7 +155,6 @@ class FilterModule:
             "declaration_files": declaration_files,
             "directories": directories,
             "enabled_jobs": enabled_jobs,
-            "env_command": env_command,
             "marked_files": marked_files,
             "systemd_command": systemd_command,
             "unit_options": unit_options,
