@@ -88,7 +88,9 @@ def _forget_environment() -> None:
     The rest belongs to the job, whose user may control it, and the reporter is root.
     """
     for name in set(os.environ) - {"PATH", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"}:
-        del os.environ[name]
+        # Only `--on-failure` reads these, in a unit of the role's.
+        if not name.startswith("MONITOR_"):
+            del os.environ[name]
 
 
 def all_verbs() -> Parser:
@@ -127,6 +129,11 @@ def all_verbs() -> Parser:
     add("start", "report a start, in ExecStartPre= of a unit", group, declared)
     finish = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
     finish.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
+    finish.add_argument(
+        "--on-failure",
+        action="store_true",
+        help="in a unit that OnFailure= names: report a run that its own unit could not report",
+    )
     register = add("register", "register at the gateways when a job must succeed", host, declared)
     jobs = register.add_mutually_exclusive_group(required=True)
     jobs.add_argument("--job", type=_type(job_name), help="the job's name")

@@ -144,14 +144,24 @@ def start(arguments: argparse.Namespace) -> int:
 
 
 def finish(arguments: argparse.Namespace) -> int:
-    """Report the end of a unit's run."""
-    from batch_job import unit
+    """Report the end of a unit's run, and why its sandbox may have ended it."""
+    from batch_job import accounting, sandbox, unit
+    from batch_job.outcome import SUCCESS
     from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
     reporter = _reporter(arguments)
-    outcome = unit.ended(os.environ, reporter.memory())
+    deadline = time.monotonic() + UNIT_END_TIMEOUT_SECONDS
+    if arguments.on_failure:
+        name = os.environ.get("MONITOR_UNIT", "")
+        outcome = unit.failed(os.environ)
+    else:
+        name = accounting.unit()
+        outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
-        reporter.ended(outcome, arguments.metrics_file, UNIT_END_TIMEOUT_SECONDS)
+        reporter.ended(outcome, arguments.metrics_file, deadline - time.monotonic())
+        if outcome.result != SUCCESS:
+            for hint in sandbox.hints(name):
+                log_error(f"{arguments.job}: {hint}")
     return 0
 
 
@@ -212,8 +222,11 @@ def delete(arguments: argparse.Namespace) -> int:
     for gateway in host.gateways:
         transport = host.transport(gateway)
         try:
-            if group not in transport.groups(gateway):
-                print(f"{arguments.job}: {gateway.url} has nothing of instance {group.instance!r}")
+            # Who may not list what is there may still delete.
+            with suppress(GatewayError):
+                if group not in transport.groups(gateway):
+                    words = f"{gateway.url} has nothing of instance {group.instance!r}"
+                    print(f"{arguments.job}: {words}")
             transport.delete(gateway, group)
         except GatewayError as error:
             log_error(f"{arguments.job}: {error}")

@@ -105,6 +105,27 @@ def ended(
     )
 
 
+def failed(
+    environment: Mapping[str, str], show: Callable[[str], Mapping[str, str]] | None = None
+) -> Outcome | None:
+    """Return the outcome of a unit's run, in a unit that `OnFailure=` of it names.
+
+    None when the unit's own `ExecStopPost=` has reported the run, or when another one has begun.
+    Raises ValueError without systemd's variables.
+    """
+    unit = (show or properties)(environment.get("MONITOR_UNIT", ""))
+    invocation = environment.get("MONITOR_INVOCATION_ID")
+    is_latest = unit.get("InvocationID", invocation) == invocation
+    # Without a working directory or a user, systemd starts neither the command nor the reporter.
+    is_reported = "code=exited ; status=0 " in unit.get("ExecStopPost", "")
+    variables = {name.replace("MONITOR_", "", 1): text for name, text in environment.items()}
+    outcome = ended(variables, {}, lambda _name: unit)
+    if outcome is None or is_reported or not is_latest:
+        return None
+    # This process's control group has counted another unit's.
+    return outcome._replace(cpu_seconds=None, max_rss_bytes=None)
+
+
 def _moment(microseconds: str | None) -> float | None:
     """Return the Unix time of a moment on systemd's monotonic clock; 0 means never."""
     if not microseconds or not microseconds.isdigit() or int(microseconds) == 0:
@@ -126,7 +147,10 @@ def exit_code(status: str) -> int | None:
 
 def properties(unit: str) -> dict[str, str]:
     """Return the properties of a unit that `ended` needs; empty when systemd does not answer."""
-    names = "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec"
+    names = (
+        "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,CPUUsageNSec,"
+        "InvocationID,ExecStopPost"
+    )
     if not unit:
         return {}
     try:

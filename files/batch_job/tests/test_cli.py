@@ -280,6 +280,17 @@ def test_the_reporter_ignores_the_environment_of_a_unit(node, pushgateway, dead_
     assert pushgateway.result("nightly") == "success"
 
 
+def test_finish_on_failure_reports_a_run_that_its_unit_could_not_report(node, pushgateway):
+    # As systemd.exec(5) describes them, of a unit that this host does not have.
+    monitored = {"UNIT": "x.service", "SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited"}
+    monitored |= {"EXIT_STATUS": "200", "INVOCATION_ID": "0"}
+    variables = {f"MONITOR_{name}": text for name, text in monitored.items()}
+    done = node("finish", "--job", "nightly", "--on-failure", **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pushgateway.result("nightly") == "start-failed"
+    assert pushgateway.values("nightly")["last_exit_code"] == 200
+
+
 def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):
     assert node("finish", "--job", "nightly", SERVICE_RESULT="exec-condition").returncode == 0
     assert pushgateway.values("nightly") == {}

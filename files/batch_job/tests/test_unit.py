@@ -133,3 +133,48 @@ def test_the_unit_of_a_control_group_with_odd_bytes_is_found(tmp_path, monkeypat
 def test_a_clock_that_was_set_back_ends_no_run_before_its_start():
     outcome = ended("success", "exited", "0", {"started": time.time() + 3600})
     assert outcome.started == outcome.ended == pytest.approx(time.time(), abs=30)
+
+
+def failed(service_result="exit-code", exit_status="200", **properties):
+    variables = {
+        "MONITOR_UNIT": "batch-job-nightly.service",
+        "MONITOR_INVOCATION_ID": "abc",
+        "MONITOR_SERVICE_RESULT": service_result,
+        "MONITOR_EXIT_CODE": "exited",
+        "MONITOR_EXIT_STATUS": exit_status,
+    }
+    stop_post = "{ path=/bin/batch-job ; ignore_errors=yes ; pid=1 ; code=exited ; status=200 }"
+    shown = {"InvocationID": "abc", "ExecStopPost": stop_post, **properties}
+    return unit.failed(variables, {"batch-job-nightly.service": shown}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("service_result", "exit_status", "result", "code"),
+    [
+        ("exit-code", "200", "start-failed", 200),
+        ("exit-code", "217", "start-failed", 217),
+        ("exit-code", "226", "start-failed", 226),
+        ("resources", "", "start-failed", 126),
+        # The reporter was killed.
+        ("exit-code", "3", "exit-code", 3),
+    ],
+)
+def test_what_a_unit_could_not_report_is_reported_for_it(service_result, exit_status, result, code):
+    outcome = failed(service_result, exit_status)
+    assert (outcome.result, outcome.exit_code) == (result, code)
+    assert outcome.ended == pytest.approx(time.time(), abs=5)
+    assert (outcome.cpu_seconds, outcome.max_rss_bytes) == (None, None)
+
+
+def test_what_a_unit_has_reported_is_not_reported_again():
+    stop_post = "{ path=/bin/batch-job ; ignore_errors=yes ; pid=1 ; code=exited ; status=0 }"
+    assert failed(ExecStopPost=stop_post) is None
+
+
+def test_a_run_that_another_one_has_followed_is_not_reported_late():
+    assert failed(InvocationID="def") is None
+
+
+def test_a_report_for_a_unit_needs_the_variables_of_on_failure():
+    with pytest.raises(ValueError, match="SERVICE_RESULT is not set"):
+        unit.failed({}, lambda _name: {})
