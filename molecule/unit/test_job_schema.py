@@ -10,7 +10,7 @@ import units
 import yaml
 
 import inventory
-from batch_job import config, names, outcome
+from batch_job import config, names, outcome, sandbox
 from batch_job.schedule import Schedule
 from dashboards import queries, states
 from lab import REPOSITORY
@@ -121,6 +121,16 @@ def test_the_dashboards_have_a_colour_for_every_result():
 def test_the_runbook_explains_every_result_of_a_failure():
     explained = re.findall(r"^   - `([a-z-]+)[ `]", RUNBOOK.read_text(), re.MULTILINE)
     assert sorted([*explained, outcome.SUCCESS]) == sorted(outcome.RESULTS)
+
+
+@pytest.mark.parametrize("symptom", sandbox.SYMPTOMS, ids=lambda symptom: symptom.text)
+def test_readme_and_runbook_have_every_symptom_of_a_sandbox(symptom):
+    readme = (SPECS.parents[1] / "README.md").read_text()
+    (row,) = re.findall(rf"^\| `{re.escape(symptom.text)}`.*", readme, re.MULTILINE)
+    # The property has another name than the option.
+    options = symptom.options.replace("EnvironmentFiles", "EnvironmentFile").split()
+    assert set(options) <= set(re.findall(r"`(\w+)`", row))
+    assert f"\n| `{symptom.text}`" in RUNBOOK.read_text()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -142,13 +142,78 @@ def test_a_job_of_another_user_reports_without_seeing_the_credentials(job, host)
     unprivileged = job("un:privileged")
     assert unprivileged.run() == 0
     assert unprivileged.value("user_id") == 1
+    assert unprivileged.value("confined") == 0
     assert host.run("runuser -u daemon -- cat /etc/batch-job/config.json").rc != 0
 
 
-def test_a_job_writes_anything_a_backup_has_to_but_not_to_etc(job, host):
+def test_a_job_of_root_has_roots_environment_and_home_and_keeps_its_files_to_itself(job, host):
+    assert job("environment").run() == 0
+    lines = host.file("/srv/environment").content_string.splitlines()
+    assert lines == ["/root", "root", "root", "/bin/bash", "/root", "0077"]
+
+
+@pytest.fixture
+def old(host):
+    """Put a file into /tmp; afterwards remove what the job `unconfined` has changed."""
+    host.check_output("touch /tmp/old")
+    yield host.file("/tmp/old")
+    host.check_output("umount /mnt; rm -f /etc/unconfined")
+
+
+def test_what_a_job_changes_is_changed_for_all(job, host, old):
+    assert job("unconfined").run() == 0
+    assert not old.exists
+    assert host.mount_point("/mnt").filesystem == "tmpfs"
+    assert host.file("/etc/unconfined").exists
+
+
+def test_a_confined_job_still_writes_what_a_backup_has_to(job, host):
     assert job("confined").run() == 0
     assert not host.file("/etc/written").exists
     assert host.file("/srv/written").mode == 0o4755
+
+
+def test_the_journal_names_the_option_that_refused_a_job_something(job, host):
+    assert job("refused").run() != 0
+    journal = host.check_output("journalctl --unit batch-job-refused --output cat --lines 20")
+    assert "'Read-only file system' may come from ProtectSystem of its unit" in journal
+
+
+@pytest.fixture
+def gone(host):
+    """Take away what some jobs need; give it back afterwards."""
+    host.check_output("rmdir /media; sed -i.saved /^games:/d /etc/passwd")
+    yield
+    host.check_output("mkdir /media; mv /etc/passwd.saved /etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "cause"),
+    [
+        ("no-directory", 200, "WorkingDirectory"),
+        ("no-user", 217, "User"),
+        ("no-mount", 226, "ReadWritePaths"),
+        ("no-environment", 126, "EnvironmentFiles"),
+    ],
+)
+def test_a_run_that_systemd_cannot_set_up_is_reported_at_once(job, host, gone, name, code, cause):
+    host.run(f"systemctl reset-failed batch-job-{name}")
+    hopeless = job(name)
+    before = time.time() - 2
+    assert hopeless.run() != 0
+    assert eventually(lambda: (hopeless.value("last_completion_timestamp_seconds") or 0) > before)
+    assert hopeless.result() == ("start-failed", code)
+    journal = f"journalctl --unit report-batch-job-failure@{name} --output cat --lines 20"
+    assert f"may come from {cause} of its unit" in host.check_output(journal)
+
+
+def test_a_run_that_its_own_unit_has_reported_is_not_reported_again(job, host):
+    missing = job("missing")
+    assert missing.run() != 0
+    pushed = missing.value("push_time_seconds")
+    follower = "report-batch-job-failure@missing.service"
+    assert eventually(lambda: host.run(f"systemctl is-active {follower}").stdout == "inactive\n")
+    assert missing.value("push_time_seconds") == pushed
 
 
 def test_a_job_of_cron_is_reported_as_it_was_declared(job, host):

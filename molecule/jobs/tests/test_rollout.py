@@ -136,6 +136,11 @@ def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare,
         ({"severity": "urgent"}, "severity"),
         ({"user": "nobody-of-that-name"}, "there is no user 'nobody-of-that-name' here"),
         ({"unit_options": {"MemmoryMax": "2G"}}, "Unknown key 'MemmoryMax' in section [Service]"),
+        (
+            {"unit_options": {"ReadWritePaths": "/srv/x -/y"}},
+            "Paths: there is no /srv/x: create",
+        ),
+        ({"command": ["sleep", 1350]}, "command, word 2: YAML reads it as 1350; put quotes around"),
     ],
 )
 def test_a_bad_declaration_is_refused_before_the_jobs_change(declare, host, change, message):
