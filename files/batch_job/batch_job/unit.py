@@ -113,17 +113,22 @@ def failed(
     None when the unit's own `ExecStopPost=` has reported the run, or when another one has begun.
     Raises ValueError without systemd's variables.
     """
-    unit = (show or properties)(environment.get("MONITOR_UNIT", ""))
-    invocation = environment.get("MONITOR_INVOCATION_ID")
-    is_latest = unit.get("InvocationID", invocation) == invocation
-    # Without a working directory or a user, systemd starts neither the command nor the reporter.
-    is_reported = "code=exited ; status=0 " in unit.get("ExecStopPost", "")
     variables = {name.replace("MONITOR_", "", 1): text for name, text in environment.items()}
+    unit: Mapping[str, str] = {}
+    if variables.get("SERVICE_RESULT") == "success":
+        # Another unit that it requires has failed, so it was not started at all.
+        variables = {"SERVICE_RESULT": "dependency"}
+    else:
+        unit = (show or properties)(variables.get("UNIT", ""))
+        invocation = variables.get("INVOCATION_ID")
+        is_latest = unit.get("InvocationID", invocation) == invocation
+        # Without a working directory or a user, systemd starts neither command nor reporter.
+        is_reported = "code=exited ; status=0 " in unit.get("ExecStopPost", "")
+        if is_reported or not is_latest:
+            return None
     outcome = ended(variables, {}, lambda _name: unit)
-    if outcome is None or is_reported or not is_latest:
-        return None
     # This process's control group has counted another unit's.
-    return outcome._replace(cpu_seconds=None, max_rss_bytes=None)
+    return outcome and outcome._replace(cpu_seconds=None, max_rss_bytes=None)
 
 
 def _moment(microseconds: str | None) -> float | None:

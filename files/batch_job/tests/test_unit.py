@@ -166,6 +166,13 @@ def test_what_a_unit_could_not_report_is_reported_for_it(service_result, exit_st
     assert (outcome.cpu_seconds, outcome.max_rss_bytes) == (None, None)
 
 
+def test_a_unit_that_another_one_kept_from_starting_is_no_success():
+    stop_post = "{ path=/bin/batch-job ; ignore_errors=yes ; pid=1 ; code=exited ; status=0 }"
+    outcome = failed("success", "0", ExecStopPost=stop_post, ExecMainStartTimestampMonotonic="1")
+    assert (outcome.result, outcome.exit_code) == ("start-failed", 126)
+    assert outcome.started == pytest.approx(time.time(), abs=5)
+
+
 def test_what_a_unit_has_reported_is_not_reported_again():
     stop_post = "{ path=/bin/batch-job ; ignore_errors=yes ; pid=1 ; code=exited ; status=0 }"
     assert failed(ExecStopPost=stop_post) is None
