@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from reporter_sources import sources
 from units import (
+    credentials,
     declaration_files,
     directories,
     enabled_jobs,
@@ -77,6 +78,11 @@ def test_an_option_that_yaml_changed_is_refused(options):
 def test_an_option_cannot_become_another_line(options):
     with pytest.raises(AnsibleFilterError):
         unit_options(options)
+
+
+def test_a_credential_is_a_file_below_the_configuration_or_elsewhere():
+    files = {"token": "token", "key": "/root/50%.key"}
+    assert credentials(files) == ["token:/etc/batch-job/token", "key:/root/50%%.key"]
 
 
 GATEWAYS = [{"url": "https://one"}, {"url": "file:///a%20b/50%25"}, {"url": "http://file:1"}]

@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 # The role's own rules for words of a unit, and the reporter's for values.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/batch_job/filter_plugins"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
-from units import SPECS, systemd_command, unit_options
+from units import SPECS, credentials, one_line, systemd_command, unit_options
 
 from batch_job.config import READERS, read_value
 from batch_job.durations import duration
@@ -163,7 +163,13 @@ def _check_command(job: Mapping[str, Any]) -> None:
                 f"unit_options: {name} is the role's own, or nothing would be reported"
             )
     systemd_command(command, job.get("environment"))
-    unit_options(job.get("unit_options") or {})
+    for steps in ("steps_before", "steps_after"):
+        for number, step in enumerate(job.get(steps) or [], 1):
+            systemd_command(step, place=f"{steps}, step {number}")
+    for section in ("unit_options", "unit_section"):
+        unit_options(job.get(section) or {}, section)
+    credentials(job.get("credentials") or {})
+    one_line(job.get("environment_file", ""))
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:

@@ -179,6 +179,54 @@ def test_the_journal_names_the_option_that_refused_a_job_something(job, host):
     assert "'Read-only file system' may come from ProtectSystem of its unit" in journal
 
 
+def test_steps_run_before_and_after_a_job_which_alone_reads_its_credentials(job, host):
+    assert job("prepared").run() == 0
+    lines = host.file("/tmp/steps").content_string.splitlines()
+    assert lines == ["before", "correct horse battery staple after", "after success"]
+    assert host.run("runuser -u daemon -- cat /etc/batch-job/token").rc != 0
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [("badly-prepared", ("start-failed", 126)), ("untidy", ("exit-code", 1))],
+)
+def test_a_step_that_fails_is_a_run_that_failed(job, name, result):
+    stumbling = job(name)
+    assert stumbling.run() != 0
+    assert eventually(lambda: stumbling.value("last_completion_timestamp_seconds"))
+    assert stumbling.result() == result
+
+
+def test_a_condition_of_the_unit_leaves_a_run_out(job, host):
+    prepared = job("prepared")
+    host.check_output("touch /srv/away")
+    before = prepared.value("last_completion_timestamp_seconds")
+    assert prepared.run() == 0
+    host.check_output("rm /srv/away")
+    assert prepared.value("last_completion_timestamp_seconds") == before
+
+
+@pytest.fixture
+def dependent(host):
+    """Let the job `confined` require a unit that fails, by a drop-in as an operator would."""
+    units = "/run/systemd/system"
+    drop_ins = f"{units}/batch-job-confined.service.d"
+    unit = "[Service]\nType=oneshot\nExecStart=false\n"
+    drop_in = "[Unit]\nRequires=fails.service\nAfter=fails.service\n"
+    host.check_output(f"mkdir {drop_ins}; echo '{unit}' > {units}/fails.service")
+    host.check_output(f"echo '{drop_in}' > {drop_ins}/own.conf; systemctl daemon-reload")
+    yield
+    host.check_output(f"rm -r {units}/fails.service {drop_ins}; systemctl daemon-reload")
+
+
+def test_a_run_that_a_failed_unit_prevents_is_reported(job, host, dependent):
+    confined = job("confined")
+    before = time.time() - 2
+    assert confined.run() != 0
+    assert eventually(lambda: (confined.value("last_completion_timestamp_seconds") or 0) > before)
+    assert confined.result() == ("start-failed", 126)
+
+
 @pytest.fixture
 def gone(host):
     """Take away what some jobs need; give it back afterwards."""

@@ -22,7 +22,18 @@ CONTROLS = {number: f"\\x{number:02x}" for number in range(1, 32)}
 ESCAPES = CONTROLS | str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"})
 SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
 # Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
-NOT_DECLARED = {"command", "enabled", "environment", "min_size_bytes", "unit_options"}
+NOT_DECLARED = {
+    "command",
+    "credentials",
+    "enabled",
+    "environment",
+    "environment_file",
+    "min_size_bytes",
+    "steps_after",
+    "steps_before",
+    "unit_options",
+    "unit_section",
+}
 
 
 def one_line(text: Any) -> str:
@@ -54,14 +65,16 @@ def systemd_quoted(text: str) -> str:
     return f'"{quoted}"'
 
 
-def systemd_command(argv: Sequence[Any], environment: Mapping[str, Any] | None = None) -> str:
+def systemd_command(
+    argv: Sequence[Any], environment: Mapping[str, Any] | None = None, place: str = "command"
+) -> str:
     """Return a command for `ExecStart=` that systemd runs word by word as given.
 
     Raises AnsibleFilterError that names the word.
     """
     if isinstance(argv, str) or not argv:
         raise AnsibleFilterError(f"{argv!r} is not a list of a command and its arguments")
-    words = [as_written(word, f"command, word {number}") for number, word in enumerate(argv, 1)]
+    words = [as_written(word, f"{place}, word {number}") for number, word in enumerate(argv, 1)]
     if not words[0] or words[0][0] in PREFIXES:
         raise AnsibleFilterError(f"{words[0]!r} is not a program: systemd reads its first letter")
     if environment:
@@ -74,8 +87,8 @@ def systemd_command(argv: Sequence[Any], environment: Mapping[str, Any] | None =
     return " ".join(systemd_quoted(word).replace("$", "$$") for word in words)
 
 
-def unit_options(options: Mapping[str, Any]) -> list[str]:
-    """Return lines for the `[Service]` section; a list repeats its option."""
+def unit_options(options: Mapping[str, Any], place: str = "unit_options") -> list[str]:
+    """Return lines for a section of a unit; a list repeats its option."""
     lines = []
     for name, value in options.items():
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
@@ -84,10 +97,21 @@ def unit_options(options: Mapping[str, Any]) -> list[str]:
             # 0077 has become 63, which systemd would read as an octal number.
             is_mode = name == "UMask" or name.endswith("Mode")
             if not isinstance(item, str | int | float) or (is_mode and isinstance(item, int)):
-                as_written(item, f"unit_options, {name}")
+                as_written(item, f"{place}, {name}")
             text = str(item).lower() if isinstance(item, bool) else one_line(item)
             lines.append(f"{name}={text}")
     return lines
+
+
+def credentials(files: Mapping[str, Any]) -> list[str]:
+    """Return values of `LoadCredential=`; a relative path is one below `/etc/batch-job`."""
+    values = []
+    for name, path in files.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name)):
+            raise AnsibleFilterError(f"credentials: {name!r} is not the name of a file")
+        text = one_line(as_written(path, f"credentials, {name}")).replace("%", "%%")
+        values.append(f"{name}:{Path('/etc/batch-job', text)}")
+    return values
 
 
 def directories(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -152,6 +176,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "credentials": credentials,
             "declaration_files": declaration_files,
             "directories": directories,
             "enabled_jobs": enabled_jobs,
