@@ -70,8 +70,6 @@ def hints(unit: str, run: Runner | None = None) -> list[str]:
     shown = run("systemctl", "show", f"--property=InvocationID,{','.join(sorted(names))}", unit)
     properties = dict(line.partition("=")[::2] for line in shown.splitlines())
     invocation = properties.get("InvocationID")
-    if not invocation:
-        return []
     # Of the run's processes, or of systemd about the run.
     match = (f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}")
     journal = run("journalctl", "--quiet", "--output=cat", f"--lines={MAX_LINES}", *match)

@@ -113,8 +113,9 @@ def test_an_unreachable_gateway_can_be_a_warning_and_is_told_later(declare, host
 
 def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare, host, registered):
     assert host.service("batch-job-daily.timer").is_enabled
+    assert declare([{**DAILY, "command": ["false"]}]).status == 0
     host.check_output("systemctl stop pushgateway")
-    host.check_output("systemctl start batch-job-daily")
+    assert host.run("systemctl start batch-job-daily").rc != 0
     host.check_output("systemctl start pushgateway")
     assert declare([]).status == 0
     found = host.run("find /etc /var/lib -name '*batch-job-daily*' -o -path '*batch-job*daily*'")
