@@ -173,10 +173,36 @@ def test_a_confined_job_still_writes_what_a_backup_has_to(job, host):
     assert host.file("/srv/written").mode == 0o4755
 
 
-def test_the_journal_names_the_option_that_refused_a_job_something(job, host):
-    assert job("refused").run() != 0
-    journal = host.check_output("journalctl --unit batch-job-refused --output cat --lines 20")
-    assert "'Read-only file system' may come from ProtectSystem of its unit" in journal
+@pytest.mark.parametrize(
+    ("name", "symptom", "option"),
+    [
+        ("refused", "Read-only file system", "ProtectSystem"),
+        ("refused-namespace", "Operation not permitted", "RestrictNamespaces"),
+    ],
+)
+def test_the_journal_names_the_option_that_refused_a_job_something(
+    job, host, name, symptom, option
+):
+    assert job(name).run() != 0
+    journal = host.check_output(f"journalctl --unit batch-job-{name} --output cat --lines 20")
+    assert f"'{symptom}' may come from {option} of its unit" in journal
+
+
+@pytest.fixture
+def package(host):
+    """Build a small package; return it as the host's package manager knows it."""
+    control = "Package: small\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x"
+    host.check_output("mkdir -p /srv/package/DEBIAN /srv/package/usr/share/small")
+    host.check_output(f"echo '{control}' > /srv/package/DEBIAN/control")
+    host.check_output("dpkg-deb --build /srv/package")
+    yield host.package("small")
+    host.check_output("dpkg --purge small; rm -r /srv/package*")
+
+
+@pytest.mark.parametrize("name", ["installs", "installs-confined"])
+def test_a_job_installs_a_package(job, package, name):
+    assert job(name).run() == 0
+    assert package.is_installed
 
 
 def test_steps_run_before_and_after_a_job_which_alone_reads_its_credentials(job, host):
