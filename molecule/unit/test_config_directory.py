@@ -50,6 +50,15 @@ def test_a_mode_that_somebody_changed_is_put_back(configure, etc):
     assert modes(etc)["main.yml"] == "0o640"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to any group")
+def test_another_group_gets_the_directories_too(configure, etc):
+    arguments = {"files": {"jobs/a.json": "{}\n"}, "directories": ["empty"]}
+    configure(**arguments)
+    assert configure(**arguments, group="daemon")["changed"]
+    assert {path.group() for path in [etc, *etc.rglob("*")]} == {"daemon"}
+    assert not configure(**arguments, group="daemon")["changed"]
+
+
 @pytest.mark.parametrize("check", [False, True])
 def test_what_the_program_refuses_changes_nothing(configure, etc, check):
     configure(files={"main.yml": "good\n", "old.yml": "good\n"})

@@ -43,8 +43,9 @@ options:
     default: "0640"
   group:
     description:
-      - Group that may read the files; root's if it does not exist yet (check mode). The files are
-        those of the user who runs this, as is the group unless it is given.
+      - Group that may read the files and search their directories; root's if it does not exist
+        yet (check mode). The files are those of the user who runs this, as is the group unless it
+        is given.
     type: str
   pending:
     description:
@@ -144,7 +145,7 @@ class Plan:
     old: dict[str, str | None]
     written: dict[str, str]
     removed: list[str]
-    # Files with another owner or mode.
+    # Files with another owner or mode, directories of another group.
     misfits: list[Path]
     missing_folders: list[Path]
 
@@ -209,6 +210,13 @@ def compare(module: AnsibleModule) -> Plan:
     extra = {directory / name for name in module.params["directories"]}
     readers = access(module)
     paths = [directory / name for name in wanted]
+    folders = sorted({directory} | parents | extra)
+    # Without a group, a directory of another program's keeps its own.
+    strangers = [
+        folder
+        for folder in folders
+        if module.params["group"] and folder.is_dir() and folder.stat().st_gid != readers.gid
+    ]
     old = {name: read(directory / name) for name in [*wanted, *removed]}
     return Plan(
         directory=directory,
@@ -217,10 +225,8 @@ def compare(module: AnsibleModule) -> Plan:
         old=old,
         written={name: text for name, text in wanted.items() if old[name] != text},
         removed=removed,
-        misfits=[path for path in paths if path.exists() and not readers.fits(path)],
-        missing_folders=[
-            folder for folder in sorted({directory} | parents | extra) if not folder.is_dir()
-        ],
+        misfits=[path for path in paths if path.exists() and not readers.fits(path)] + strangers,
+        missing_folders=[folder for folder in folders if not folder.is_dir()],
     )
 
 
