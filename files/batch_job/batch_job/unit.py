@@ -45,8 +45,8 @@ SUBSTITUTES = {
     OOM_KILL: SIGNALLED + signal.SIGKILL,
     START_FAILED: NOT_EXECUTABLE,
 }
-# systemctl needs milliseconds.
-SYSTEMCTL_TIMEOUT_SECONDS = 5
+# systemctl needs milliseconds; the reports need the rest of the time that a unit waits.
+SYSTEMCTL_TIMEOUT_SECONDS = 1.5
 
 
 def started() -> dict[str, Any]:

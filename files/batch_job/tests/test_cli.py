@@ -377,6 +377,13 @@ def test_a_job_that_cannot_be_deleted_is_logged(node, dead_url):
     assert f"{dead_url} cannot be reached" in done.stderr
 
 
+def test_a_gateway_that_lists_nothing_may_still_delete(node, stand_in_gateway):
+    url, seen = stand_in_gateway(202)
+    node.configure(url)
+    assert node("delete", "--job", "nightly").returncode == 0
+    assert seen[-1][0] == "DELETE"
+
+
 def test_a_job_that_is_not_there_to_be_deleted_is_reported(node, pushgateway):
     node.run("true", job="other")
     done = node("delete", "--job", "nightly")

@@ -542,3 +542,11 @@ def test_a_unit_waits_five_seconds_for_both_reports(node, server, verb, seconds)
     assert done.returncode == 0
     assert f"took more than {seconds} s; {KEPT}\n" in done.stderr
     assert len(node.kept()) == 1
+
+
+def test_a_unit_waits_no_longer_when_systemd_does_not_answer(node, server, command_line):
+    node.configure(server(say(b"", b"H", 1))[0])
+    unit = "from batch_job import accounting; accounting.unit = lambda: 'x.service'"
+    done = command_line("finish", "--job", "nightly", code=f"{HANG}{unit}", **ENDED_WELL)
+    assert done.returncode == 0
+    assert re.search(rf"took more than [01]\.\d s; {KEPT}\n", done.stderr)
