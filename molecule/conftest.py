@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return a function that runs a playbook on the scenario's inventory and returns a Rollout.
 
-    With `wait=False` it returns the process that rolls out, instead.
+    With `wait=False` it returns the process that rolls out, the head of a group of its own.
     """
     own = Path(request.config.getoption("ansible_inventory"))
 
@@ -92,6 +92,7 @@ def rollout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=None if wait else 0,
             env={
                 **os.environ,
                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",

@@ -1,5 +1,8 @@
 """Prometheus: a bad configuration is refused while the good one runs on; a good one is reloaded."""
 
+import os
+import signal
+
 import pytest
 
 from clients import Prometheus, eventually
@@ -59,7 +62,8 @@ def test_an_interrupted_rollout_is_caught_up_with_by_the_next_one(copy):
     unfinished = copy.roll_out("prometheus", wait=False, **labels)
     config = copy.host.file("/etc/prometheus/prometheus.yml")
     eventually(lambda: "interrupted" in config.content_string)
-    unfinished.kill()
+    # With the workers that it has forked.
+    os.killpg(unfinished.pid, signal.SIGKILL)
     unfinished.wait()
     assert "interrupted" not in copy.prometheus.config()
     assert copy.roll_out("prometheus", **labels).status == 0
