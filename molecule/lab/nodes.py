@@ -288,7 +288,8 @@ def _ensure_node(client: docker.DockerClient, lab_name: str, node: Node, image_t
         lab_name,
         node,
         image=image_tag,
-        command=["/lib/systemd/systemd"],
+        # What systemd itself does outside of containers; else no unit gets its credentials.
+        command=["/bin/sh", "-c", "mount --make-rshared / && exec /lib/systemd/systemd"],
         environment=environment,
         # Never `privileged`: hosts without CAP_SYS_RESOURCE refuse it.
         cap_add=["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"],
