@@ -45,8 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _occupy_closed_streams()
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return VERBS[arguments.verb](arguments)
+        status = VERBS[arguments.verb](arguments)
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
     except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except MisuseError as error:
         log_error(str(error))

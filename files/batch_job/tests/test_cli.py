@@ -512,12 +512,13 @@ def test_every_verb_logs_a_broken_configuration(node, verb):
     assert one_line(done)
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error(node):
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_reader_that_closes_the_pipe_is_no_error(node, unbuffered):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
         node.command("status"),
-        env=node.environment,
+        env={**node.environment, "PYTHONUNBUFFERED": unbuffered},
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,
