@@ -60,7 +60,7 @@ def recover(webhook: Webhook, job: str) -> None:
 
 
 def measure(rounds: int = 7) -> str:
-    """Return the seconds of some rounds, each of which begins at another time between scrapes."""
+    """Return the seconds of each round; rounds begin at different times between scrapes."""
     waits = intervals()
     latencies = []
     with fresh_nodes():

@@ -1,6 +1,6 @@
 """What rules cost: those that ship beside rules for each job, on a real Prometheus with data.
 
-Of a hundred jobs, one failed and one is overdue: each way to watch them must find exactly these.
+One job in a hundred has failed, another is overdue: each way to watch them must find just these.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def hints(unit: str, run: Runner | None = None) -> list[str]:
     shown = run("systemctl", "show", f"--property=InvocationID,{','.join(sorted(names))}", unit)
     properties = dict(line.partition("=")[::2] for line in shown.splitlines())
     invocation = properties.get("InvocationID")
-    # Of the run's processes, or of systemd about the run.
+    # Messages of the run's processes, and messages of systemd about the run.
     match = (f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}")
     journal = run("journalctl", "--quiet", "--output=cat", f"--lines={MAX_LINES}", *match)
     return [

@@ -1,4 +1,4 @@
-"""Which option of a unit a failed run is told of."""
+"""Options of a unit that a failed run logs as its likely cause."""
 
 import pytest
 

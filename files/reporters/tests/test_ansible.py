@@ -269,7 +269,7 @@ def test_any_job_instance_owner_and_kind_arrive_or_are_told(pushgateway, play, o
     done = play("nächtlich.yml", PUSHGATEWAY_URL=pushgateway.url, **options)
     assert done.returncode == 0
     if odd_name == "..":
-        # The library sends it as a path, of which the gateway makes another one.
+        # The library sends it as a path, and the gateway cleans that path into another one.
         assert "'..' cannot be the name of a job" in done.stderr
         assert pushgateway.exposed() == ""
     else:

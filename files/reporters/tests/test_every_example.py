@@ -88,7 +88,7 @@ def has_arrived(example, gateway, job="nightly"):
 def test_any_job_arrives_under_its_name(example, report, pushgateway, odd_name):
     status, log = report(pushgateway.url, odd_name)
     if (example, odd_name) == (CLIENT, ".."):
-        # The library sends it as a path, of which the gateway makes another one.
+        # The library sends it as a path, and the gateway cleans that path into another one.
         assert "the run of .. could not be reported: 30" in log
     else:
         assert (status, log) == (0, "")
