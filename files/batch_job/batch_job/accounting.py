@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
+SERVICE = re.compile(r"[A-Za-z0-9:_.\\@-]{1,247}\.service")
+# What these start at somebody's request is no run of theirs. Most of them clear its environment;
+# anacron and CI runners do not. A user's own systemd has units and a journal of its own.
+LAUNCHER = re.compile(
+    r"(user@[0-9]+|anacron|atd|cron|crond|cronie|fcron|gitlab-runner|jenkins|actions\.runner\..+)"
+    r"\.service"
+)
 
 
 def memory_directory() -> Path | None:
@@ -22,13 +30,20 @@ def memory_directory() -> Path | None:
 
 def unit() -> str:
     """Return the name of this process's systemd unit; empty without one."""
-    for controllers, path in _hierarchies():
-        # systemd's own hierarchy on v1, the only one on v2.
-        if controllers in ("name=systemd", ""):
-            services = [part for part in path.split("/") if part.endswith(".service")]
-            if services:
-                return services[-1]
-    return ""
+    services = [part for part in _path() if part.endswith(".service")]
+    # systemd puts an underscore before a name that the kernel could use itself.
+    return services[-1].removeprefix("_") if services else ""
+
+
+def unit_of_run(environment: Mapping[str, str]) -> str:
+    """Return the systemd unit whose run this process belongs to; empty under cron and in a shell.
+
+    A container shares the kernel's view of control groups, but not systemd's variables.
+    """
+    name = unit()
+    if "INVOCATION_ID" not in environment or not SERVICE.fullmatch(name):
+        return ""
+    return "" if any(map(LAUNCHER.fullmatch, _path())) else name
 
 
 def max_memory_bytes() -> int | None:
@@ -50,6 +65,13 @@ def oom_kills() -> int:
         if name == "oom_kill":
             return int(count)
     return 0
+
+
+def _path() -> list[str]:
+    """Return the parts of this process's control group, in the hierarchy that systemd uses."""
+    paths = dict(_hierarchies())
+    # Its own one on v1, the only one on v2.
+    return paths.get("name=systemd", paths.get("", "")).split("/")
 
 
 def _hierarchies() -> Iterator[tuple[str, str]]:

@@ -16,6 +16,8 @@ from batch_job.names import SEVERITIES, instance_name, job_name
 
 # Options as environment variables; useful in CI.
 ENVIRONMENT = "BATCH_JOB_"
+# What systemd sets for a run of a unit.
+SYSTEMD_VARIABLES = {"PATH", "INVOCATION_ID", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"}
 
 DESCRIPTION = """\
 Reports runs of batch jobs to Prometheus Pushgateway: that they started, how they ended, what they
@@ -87,7 +89,7 @@ def _forget_environment() -> None:
 
     The rest belongs to the job, whose user may control it, and the reporter is root.
     """
-    for name in set(os.environ) - {"PATH", "SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"}:
+    for name in set(os.environ) - SYSTEMD_VARIABLES:
         # Only `--on-failure` reads these, in a unit of the role's.
         if not name.startswith("MONITOR_"):
             del os.environ[name]

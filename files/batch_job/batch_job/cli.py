@@ -154,13 +154,12 @@ def finish(arguments: argparse.Namespace) -> int:
     from batch_job.outcome import SUCCESS
     from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
-    reporter = _reporter(arguments)
     deadline = time.monotonic() + UNIT_END_TIMEOUT_SECONDS
+    name = os.environ.get("MONITOR_UNIT", "") if arguments.on_failure else accounting.unit()
+    reporter = _reporter(arguments, unit=name if arguments.on_failure else None)
     if arguments.on_failure:
-        name = os.environ.get("MONITOR_UNIT", "")
         outcome = unit.failed(os.environ)
     else:
-        name = accounting.unit()
         outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
         reporter.ended(outcome, arguments.metrics_file, deadline - time.monotonic())
@@ -300,11 +299,15 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _reporter(arguments: argparse.Namespace, log: Log = log_error) -> Reporter:
+def _reporter(
+    arguments: argparse.Namespace, log: Log = log_error, unit: str | None = None
+) -> Reporter:
     """Return the reporter of the job that the arguments name. Raises ConfigError.
 
-    Logs a damaged file, option or variable, and does without it if the rest is enough for a report.
+    By default, the run belongs to the unit of this process, if it has one. Logs a damaged file,
+    option or variable, and does without it if the rest is enough for a report.
     """
+    from batch_job import accounting
     from batch_job.config import ConfigError, Job
     from batch_job.reporter import Reporter
 
@@ -314,7 +317,8 @@ def _reporter(arguments: argparse.Namespace, log: Log = log_error) -> Reporter:
     except ConfigError as error:
         log(f"{error}; the report has no declaration")
         job = _with_options(Job(arguments.job, is_damaged=True), arguments)
-    return Reporter(host._replace(log=log), job)
+    unit = accounting.unit_of_run(os.environ) if unit is None else unit
+    return Reporter(host._replace(log=log), job, unit)
 
 
 def _host(

@@ -54,6 +54,7 @@ HELP = {
     "deadline_timestamp_seconds": "A success must arrive before this.",
     "max_runtime_seconds": "A run longer than this is stuck; +Inf when no limit was declared.",
     "grace_seconds": "How late a success may be beyond its allowed runtime, with the random delay.",
+    "unit_info": "Always 1; the label is the systemd unit of the latest run.",
     "report_delay_seconds": "How long the latest report waited until it could be delivered.",
 }
 
@@ -107,15 +108,16 @@ def declaration(job: Job) -> list[Metric]:
     ]
 
 
-def start(job: Job, started: float) -> list[Metric]:
+def start(job: Job, started: float, unit: str = "") -> list[Metric]:
     """Return the report of a start, which is added to the group."""
-    return [*declaration(job), gauge("last_start_timestamp_seconds", started)]
+    families = [*declaration(job), gauge("last_start_timestamp_seconds", started)]
+    return [*families, gauge("unit_info", 1, {"unit": unit})] if unit else families
 
 
-def end(job: Job, outcome: Outcome, deadline: float | None) -> list[Metric]:
+def end(job: Job, outcome: Outcome, deadline: float | None, unit: str = "") -> list[Metric]:
     """Return the report of an end; a success replaces the group, a failure is added to it."""
     families = [
-        *start(job, outcome.started),
+        *start(job, outcome.started, unit),
         gauge("last_completion_timestamp_seconds", outcome.ended),
         gauge("last_exit_code", outcome.exit_code),
         gauge("last_result", 1, {"result": outcome.result}),

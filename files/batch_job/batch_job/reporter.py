@@ -25,10 +25,11 @@ UNIT_END_TIMEOUT_SECONDS = REPORT_TIMEOUT_SECONDS - UNIT_START_TIMEOUT_SECONDS
 class Reporter:
     """Reports the runs of one job."""
 
-    def __init__(self, host: Host, job: Job) -> None:
-        """Remember both; send nothing yet."""
+    def __init__(self, host: Host, job: Job, unit: str = "") -> None:
+        """Remember them, and the systemd unit of the run, if any; send nothing yet."""
         self._host = host
         self._job = job
+        self._unit = unit
         self._start: Delivery | None = None
 
     def started(
@@ -39,7 +40,7 @@ class Reporter:
         # Under systemd, this counts as a part of the job's runtime.
         max_runtime = self._job.schedule.max_runtime
         timeout_seconds = min(timeout_seconds, max_runtime / 2 if max_runtime else math.inf)
-        families = metrics.start(self._job, memory["started"])
+        families = metrics.start(self._job, memory["started"], self._unit)
         self._start = self._send(families, replace=False, timeout_seconds=timeout_seconds)
 
     def finish(self) -> None:
@@ -64,7 +65,7 @@ class Reporter:
             self._host.log(f"{self._job.name}: {problem}")
         is_success = outcome.result == SUCCESS
         due = self._due(outcome.ended, timeout_seconds / 2) if is_success else None
-        families = [*metrics.end(self._job, outcome, due), *own.families]
+        families = [*metrics.end(self._job, outcome, due, self._unit), *own.families]
         # A success without a new deadline, or without the declaration, must not remove the current
         # one.
         is_complete = due is not None or self._job.schedule.is_empty

@@ -289,6 +289,8 @@ def test_finish_on_failure_reports_a_run_that_its_unit_could_not_report(node, pu
     assert (done.returncode, done.stderr) == (0, "")
     assert pushgateway.result("nightly") == "start-failed"
     assert pushgateway.values("nightly")["last_exit_code"] == 200
+    [info] = pushgateway.families("nightly")["batch_job_unit_info"]
+    assert info["labels"]["unit"] == "x.service"
 
 
 def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):

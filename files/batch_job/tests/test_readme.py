@@ -53,7 +53,7 @@ def pushes(tmp_path):
     def push(gateway, group, families, replace):
         seen.append(({family.name: family for family in families}, "PUT" if replace else "POST"))
 
-    def pushes(report, job=DUE, counted=True):
+    def pushes(report, job=DUE, counted=True, unit="x.service"):
         transport = SimpleNamespace(push=push, groups=lambda _gateway: {})
         host = Host(
             "node1",
@@ -63,7 +63,7 @@ def pushes(tmp_path):
             transport=lambda _gateway: transport,
         )
         seen.clear()
-        reporter = Reporter(host, job)
+        reporter = Reporter(host, job, unit)
         if report == "register":
             register(host, [job], declared=False, dry_run=False)
         elif report == "start":
@@ -81,13 +81,16 @@ def test_the_table_has_the_metrics_that_each_report_pushes(pushes):
     pushed = {}
     for report in REPORTS:
         full = pushes(report)[0]
-        always = set(full) & set(pushes(report, NEVER_DUE)[0]) & set(pushes(report, DUE, False)[0])
-        due = set(full) - set(pushes(report, NEVER_DUE)[0])
+        only = {
+            "if due": set(full) - set(pushes(report, NEVER_DUE)[0]),
+            "if counted": set(full) - set(pushes(report, counted=False)[0]),
+            "if in a unit": set(full) - set(pushes(report, unit="")[0]),
+        }
         for name, family in full.items():
             labels = ", ".join(family.samples[0].labels)
             row = pushed.setdefault(name, [labels, family.documentation, *[""] * len(REPORTS)])
-            condition = "yes" if name in always else "if due" if name in due else "if counted"
-            row[2 + REPORTS.index(report)] = condition
+            conditions = [condition for condition, names in only.items() if name in names]
+            row[2 + REPORTS.index(report)] = " and ".join(conditions) or "yes"
             assert (family.type, row[0]) == ("gauge", labels)
     assert rows("metric", "labels", "meaning", *REPORTS) == pushed
 

@@ -130,6 +130,37 @@ def test_the_unit_of_a_control_group_with_odd_bytes_is_found(tmp_path, monkeypat
     assert accounting.unit() == "batch-job-x.service"
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "name"),
+    [
+        ("0::/system.slice/batch-job-nightly.service", "batch-job-nightly.service"),
+        (
+            "0::/system.slice/system-backup.slice/backup@srv-a\\x2db.service/inner",
+            r"backup@srv-a\x2db.service",
+        ),
+        ("0::/system.slice/_cpu.service", "cpu.service"),
+        ("4:memory:/\n1:name=systemd:/system.slice/x.service\n0::/", "x.service"),
+        ("0::/system.slice/docker-1.scope/system.slice/x.service", "x.service"),
+        ("1:name=systemd:/docker/1\n0::/system.slice/containerd.service", ""),
+        ("0::/system.slice/cron.service", ""),
+        ("0::/system.slice/anacron.service", ""),
+        ("0::/system.slice/actions.runner.a-b.service", ""),
+        ("0::/user.slice/user-0.slice/session-1.scope", ""),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", ""),
+        ("0::/system.slice/caf\u00e9.service", ""),
+        ("0::/", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_run_belongs_to_a_unit_of_the_system_or_to_none(tmp_path, monkeypatch, cgroup, name):
+    if cgroup is not None:
+        (tmp_path / "cgroup").write_text(f"{cgroup}\n")
+    monkeypatch.setattr(accounting, "OWN_CGROUP", tmp_path / "cgroup")
+    assert accounting.unit_of_run({"INVOCATION_ID": "abc"}) == name
+    assert accounting.unit_of_run({}) == ""
+
+
 def test_a_clock_that_was_set_back_ends_no_run_before_its_start():
     outcome = ended("success", "exited", "0", {"started": time.time() + 3600})
     assert outcome.started == outcome.ended == pytest.approx(time.time(), abs=30)

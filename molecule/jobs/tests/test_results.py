@@ -29,6 +29,7 @@ def test_the_declaration_travels_with_every_report(job):
     assert (info["owner"], info["severity"], info["kind"]) == ("ops", "critical", "backup")
     assert info["schedule"] == "daily"
     assert succeeds.value("max_runtime_seconds") == 3600
+    assert succeeds.metrics()["batch_job_unit_info"]["labels"]["unit"] == succeeds.unit
 
 
 def test_the_next_success_is_due_after_the_next_start_its_runtime_and_its_grace(job):
@@ -278,6 +279,7 @@ def test_a_run_that_systemd_cannot_set_up_is_reported_at_once(job, host, gone, n
     assert hopeless.run() != 0
     assert eventually(lambda: (hopeless.value("last_completion_timestamp_seconds") or 0) > before)
     assert hopeless.result() == ("start-failed", code)
+    assert hopeless.metrics()["batch_job_unit_info"]["labels"]["unit"] == hopeless.unit
     journal = f"journalctl --unit report-batch-job-failure@{name} --output cat --lines 20"
     assert f"may come from {cause} of its unit" in host.check_output(journal)
 
@@ -297,6 +299,14 @@ def test_a_job_of_cron_is_reported_as_it_was_declared(job, host):
     by_cron = job("by-cron")
     success = by_cron.value("last_success_timestamp_seconds")
     assert by_cron.value("deadline_timestamp_seconds") == pytest.approx(success + 26 * 3600)
+    assert "batch_job_unit_info" not in by_cron.metrics()
+
+
+def test_a_foreign_unit_that_runs_the_reporter_is_named(job, host):
+    run = "systemd-run --quiet --wait --unit 'foreign@a\\x2db' batch-job run --job by-cron -- true"
+    host.check_output(run)
+    labels = job("by-cron").metrics()["batch_job_unit_info"]["labels"]
+    assert labels["unit"] == "foreign@a\\x2db.service"
 
 
 def test_the_table_of_jobs_tells_result_and_deadline(job, host):
