@@ -4,7 +4,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from jinja2 import UndefinedError
 
-from inventory import declared_jobs, unknown_names, without_repeats
+from inventory import declared_jobs, service_options, unknown_names, without_repeats
 
 JOB = {"name": "nightly", "max_age": "26h"}
 
@@ -87,6 +87,21 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
 def test_a_bad_declaration_is_refused_with_host_and_reason(change, message):
     with pytest.raises(AnsibleFilterError, match="web-1") as refusal:
         declared_jobs([{**JOB, **change}], "web-1")
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Type": "exec"}, "batch_job_unit_options: Type is the role's own"),
+        ({"nice": 10}, "batch_job_unit_options: 'nice' is not an option of systemd's"),
+        ({"UMask": 18}, "batch_job_unit_options, UMask: YAML reads it as 18; put quotes around"),
+        (["Nice=10"], "batch_job_unit_options is not a dictionary of options"),
+    ],
+)
+def test_options_of_all_jobs_are_checked_as_those_of_one_are(options, message):
+    with pytest.raises(AnsibleFilterError) as refusal:
+        service_options(options, "batch_job_unit_options")
     assert message in str(refusal.value)
 
 

@@ -47,9 +47,19 @@ def test_a_key_of_the_specs_alone_reaches_the_reporter_which_refuses_it(
         config.declared_jobs(tmp_path)
 
 
-@pytest.mark.parametrize("variable", ["batch_job_jobs", "batch_job_external"])
-def test_a_misspelt_key_is_named_although_others_variables_read_the_job(variable):
-    extra = json.dumps({variable: [{"name": "nightly", "max_agee": "1h"}]})
+MISSPELT = [{"name": "nightly", "max_agee": "1h"}]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("batch_job_jobs", MISSPELT, "there is no max_agee; did you mean max_age?"),
+        ("batch_job_external", MISSPELT, "there is no max_agee; did you mean max_age?"),
+        ("batch_job_unit_options", {"Type": "exec"}, "Type is the role''s own"),
+    ],
+)
+def test_a_bad_value_is_named_although_others_variables_read_it(variable, value, message):
+    extra = json.dumps({variable: value})
     done = subprocess.run(
         [
             "ansible-playbook",
@@ -64,7 +74,7 @@ def test_a_misspelt_key_is_named_although_others_variables_read_the_job(variable
         text=True,
     )
     assert done.returncode == 2
-    assert "there is no max_agee; did you mean max_age?" in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
 
 
 def test_every_key_of_a_job_is_read_by_the_reporter_or_named_as_not_for_it():

@@ -157,19 +157,26 @@ def _check_command(job: Mapping[str, Any]) -> None:
     for name in job.get("environment") or {}:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"environment: {name!r} is not the name of a variable")
-    for name in job.get("unit_options") or {}:
-        if name in REPORTED:
-            raise ValueError(
-                f"unit_options: {name} is the role's own, or nothing would be reported"
-            )
     systemd_command(command, job.get("environment"))
     for steps in ("steps_before", "steps_after"):
         for number, step in enumerate(job.get(steps) or [], 1):
             systemd_command(step, place=f"{steps}, step {number}")
-    for section in ("unit_options", "unit_section"):
-        unit_options(job.get(section) or {}, section)
+    service_options(job.get("unit_options") or {})
+    unit_options(job.get("unit_section") or {}, "unit_section")
     credentials(job.get("credentials") or {})
     one_line(job.get("environment_file", ""))
+
+
+def service_options(options: Any, place: str = "unit_options") -> list[str]:
+    """Return the lines of options for the `[Service]` section of a job's unit.
+
+    Raises AnsibleFilterError for one that the role sets itself, or that is no option.
+    """
+    if not isinstance(options, Mapping):
+        raise AnsibleFilterError(f"{place} is not a dictionary of options")
+    for name in REPORTED & options.keys():
+        raise AnsibleFilterError(f"{place}: {name} is the role's own, or nothing would be reported")
+    return unit_options(options, place)
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:
@@ -224,6 +231,7 @@ class FilterModule:
         return {
             "declared_jobs": declared_jobs,
             "role_arguments": role_arguments,
+            "service_options": service_options,
             "unknown_names": unknown_names,
             "without_repeats": without_repeats,
         }

@@ -92,7 +92,7 @@ def unit_options(options: Mapping[str, Any], place: str = "unit_options") -> lis
     lines = []
     for name, value in options.items():
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
-            raise AnsibleFilterError(f"{name!r} is not an option of systemd's")
+            raise AnsibleFilterError(f"{place}: {name!r} is not an option of systemd's")
         for item in value if isinstance(value, list) else [value]:
             # 0077 has become 63, which systemd would read as an octal number.
             is_mode = name == "UMask" or name.endswith("Mode")
