@@ -154,6 +154,13 @@ def test_check_mode_builds_nothing(zipapp):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_users_and_groups_that_the_host_lacks_are_named_before_anything_changes(run_module, check):
+    module = run_module("python_zipapp")
+    done = module(check, path="/nowhere/x", sources={}, users=["root", "u1", "u2"], groups=["g1"])
+    assert done["msg"].startswith("there is no user 'u1', no user 'u2', no group 'g1' here")
+
+
 def test_a_source_with_a_syntax_error_leaves_what_was_there(zipapp):
     build, path = zipapp
     build()

@@ -176,7 +176,8 @@ def service_options(options: Any, place: str = "unit_options") -> list[str]:
         raise AnsibleFilterError(f"{place} is not a dictionary of options")
     for name in REPORTED & options.keys():
         raise AnsibleFilterError(f"{place}: {name} is the role's own, or nothing would be reported")
-    return unit_options(options, place)
+    lines: list[str] = unit_options(options, place)
+    return lines
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:

@@ -58,6 +58,16 @@ def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
     assert not host.file(TIMER).exists
 
 
+def test_a_user_or_a_group_that_the_host_lacks_is_refused_before_anything_changes(declare, host):
+    reporter = host.file("/usr/local/bin/batch-job")
+    host.check_output("mv /usr/local/bin/batch-job /srv/batch-job")
+    done = declare([{**DAILY, "user": "u1"}], batch_job_group="g1")
+    is_installed = reporter.exists
+    host.check_output("mv /srv/batch-job /usr/local/bin/batch-job")
+    assert "there is no user 'u1', no group 'g1' here" in done.message
+    assert not is_installed
+
+
 def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host):
     done = declare([DAILY], batch_job_gateways=[{"url": "http://jobs13:1"}])
     assert done.status != 0
@@ -135,7 +145,6 @@ def test_a_job_that_leaves_the_list_leaves_the_host_and_not_the_gateway(declare,
         ({"name": "a/b"}, "'a/b' is not a name"),
         ({"comand": ["true"]}, "there is no comand; did you mean command?"),
         ({"severity": "urgent"}, "severity"),
-        ({"user": "nobody-of-that-name"}, "there is no user 'nobody-of-that-name' here"),
         ({"unit_options": {"MemmoryMax": "2G"}}, "Unknown key 'MemmoryMax' in section [Service]"),
         (
             {"unit_options": {"ReadWritePaths": "/srv/x -/y"}},

@@ -12,7 +12,7 @@ description:
     that runs this module, so that they are not compiled at each start. Another Python still runs
     the sources.
   - Changes nothing when the archive holds the same sources, compiled for this Python.
-  - This module of 135 lines replaces some 10 with copy. On 2 cores, the 39 files of the reporter
+  - This module of 166 lines replaces some 10 with copy. On 2 cores, the 39 files of the reporter
     take 0.5 s instead of 29 s, and 0.3 s instead of 22 s when they are there. Compiled, a
     report takes 73 ms instead of 116 ms.
 options:
@@ -28,6 +28,17 @@ options:
     description: The first line's command.
     type: str
     default: /usr/bin/python3 -IS
+  users:
+    description: Users that the program will need. If one does not exist, nothing changes, also in
+      check mode.
+    type: list
+    elements: str
+    default: []
+  groups:
+    description: Like O(users), for groups.
+    type: list
+    elements: str
+    default: []
 author: The maintainers of this repository
 """
 
@@ -46,12 +57,15 @@ changed_files:
   returned: always
 """
 
+import grp
 import importlib.util
 import os
+import pwd
 import py_compile
 import stat
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -61,6 +75,17 @@ MODE = 0o755
 TIME = (1980, 1, 1, 0, 0, 0)
 # A mark of the Python that compiled the archive, as it names its own cache files.
 COMPILED_BY = "compiled_by"
+
+
+def missing(kind: str, names: Iterable[str], lookup: Callable[[str], object]) -> list[str]:
+    """Return the names that this host's users or groups do not have, each with its kind."""
+    unknown = []
+    for name in names:
+        try:
+            lookup(name)
+        except KeyError:
+            unknown.append(f"{kind} {name!r}")
+    return unknown
 
 
 def compiler() -> str:
@@ -115,9 +140,15 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "sources": {"type": "dict", "required": True},
             "interpreter": {"type": "str", "default": "/usr/bin/python3 -IS"},
+            "users": {"type": "list", "elements": "str", "default": []},
+            "groups": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    unknown = missing("user", module.params["users"], pwd.getpwnam)
+    unknown += missing("group", module.params["groups"], grp.getgrnam)
+    if unknown:
+        module.fail_json(msg=f"there is no {', no '.join(unknown)} here, nothing was changed")
     path = Path(module.params["path"])
     wanted = {**module.params["sources"], COMPILED_BY: compiler()}
     found = read(path)
