@@ -261,7 +261,14 @@ def status(arguments: argparse.Namespace) -> int:
     _check_readable(arguments)
     declared = list(declared_jobs(arguments.config_directory))
     kept = host.spool.kept()
-    print(table(declared, host.state, kept, time.time()))
+    others = []
+    if os.geteuid() == 0 and not arguments.state_directory:
+        import pwd
+
+        from batch_job import users
+
+        others = users.jobs(pwd.getpwall(), log_error)
+    print(table(declared, host.state, kept, time.time(), others))
     urls = {gateway.url for gateway in host.gateways}
     for url in sorted({report.url for report in kept} - urls):
         log_error(

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from batch_job.durations import spoken
 from batch_job.spool import Kept
 from batch_job.state import State
 from batch_job.tables import aligned
+from batch_job.users import UserJob
 
 HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
 
 
-def table(declared: Sequence[str], state: State, kept: Sequence[Kept], now: float) -> str:
-    """Return one line for each job that is declared or has run on this host."""
+def table(
+    declared: Sequence[str],
+    state: State,
+    kept: Sequence[Kept],
+    now: float,
+    others: Sequence[UserJob] = (),
+) -> str:
+    """Return one line for each job that is declared or has run on this host.
+
+    With jobs of others, a column has the user; a job that somebody else runs was not run by us.
+    """
     waiting = [entry.report.group.job for entry in kept]
-    names = sorted({*declared, *state.jobs(), *waiting})
-    rows = [_row(name, state, waiting.count(name), now) for name in names]
+    ours = {*state.jobs(), *waiting}
+    names = sorted({*declared, *ours} - ({job.job for job in others} - ours))
+    rows = [_row(name, state.read(name), waiting.count(name), now) for name in names]
+    if others:
+        rows = [(*HEAD, "USER"), *((*row, "root") for row in rows)]
+        rows += [(*_row(job.job, job.memory, job.waiting, now), job.user) for job in others]
+        return "\n".join(aligned(rows))
     return "\n".join(aligned([HEAD, *rows]))
 
 
-def _row(name: str, state: State, waiting: int, now: float) -> tuple[str, ...]:
+def _row(name: str, memory: Mapping[str, Any], waiting: int, now: float) -> tuple[str, ...]:
     """Return the cells of a job."""
-    memory = state.read(name)
     started, ended = memory.get("started"), memory.get("ended")
     result = "-"
     if started is not None and (ended is None or ended < started):
