@@ -15,6 +15,10 @@ class CredentialsError(GatewayError):
     """A gateway refused the credentials, or they cannot be read."""
 
 
+class ForbiddenError(CredentialsError):
+    """A gateway knows the credentials, and they do not allow the request."""
+
+
 class RejectedError(GatewayError):
     """A gateway will never take this push."""
 

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from batch_job import metrics
 from batch_job.gateway import (
     CredentialsError,
+    ForbiddenError,
     Gateway,
     GatewayError,
     Group,
@@ -38,7 +39,7 @@ MAX_REASON_BYTES = 1000
 TAKEN = (200, 202)
 # A gateway that answers one of these says that the push itself is wrong.
 BAD_PUSH = (400, 413)
-BAD_CREDENTIALS = (401, 403)
+BAD_CREDENTIALS = {401: CredentialsError, 403: ForbiddenError}
 
 
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
@@ -124,7 +125,8 @@ def _request(
     except HTTPError as error:
         answer = f"{gateway.url} answers {error.code} {error.reason}"
         if error.code in BAD_CREDENTIALS:
-            raise CredentialsError(f"{answer}: it refuses the credentials") from error
+            kind = BAD_CREDENTIALS[error.code]
+            raise kind(f"{answer}: it refuses the credentials") from error
         if error.code in BAD_PUSH:
             reason = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").strip()
             raise RejectedError(f"{answer}: {reason}") from error

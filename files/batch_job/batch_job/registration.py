@@ -5,6 +5,7 @@ Decides what a gateway lacks of a declaration, sends that, and returns what chan
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,14 @@ from prometheus_client.metrics_core import Metric
 from batch_job import metrics
 from batch_job.config import Job
 from batch_job.delivery import flush
-from batch_job.gateway import Gateway, GatewayError, Groups, RejectedError, Samples
+from batch_job.gateway import (
+    ForbiddenError,
+    Gateway,
+    GatewayError,
+    Groups,
+    RejectedError,
+    Samples,
+)
 from batch_job.host import Host
 from batch_job.schedule import deadlines
 
@@ -137,6 +145,8 @@ class _Visit(NamedTuple):
     host: Host
     gateway: Gateway
     groups: Groups | None
+    # This host may push there, and not read: its memory has to do.
+    is_blind: bool
     dry_run: bool
 
     def register(self, candidate: Candidate) -> str | GatewayError | None:
@@ -144,6 +154,13 @@ class _Visit(NamedTuple):
         job = candidate.job
         if self.groups is None and candidate.is_registered:
             candidate = candidate._replace(due=None)
+        known = self.host.state.read(job.name)
+        registered = known.get("registered", {})
+        if self.is_blind:
+            if registered.get(self.gateway.url) == _digest(job):
+                return None
+            if candidate.is_registered:
+                candidate = candidate._replace(due=known.get("deadline"))
         group = (self.groups or {}).get(self.host.group(job.name), {})
         lacking = addition(candidate, group, time.time())
         report = self.host.report(job.name, lacking.families, replace=False)
@@ -157,6 +174,9 @@ class _Visit(NamedTuple):
                 elif lacking.families:
                     push = self.host.transport(self.gateway).push
                     push(self.gateway, report.group, report.families, report.replace)
+                if self.is_blind:
+                    registered = {**registered, self.gateway.url: _digest(job)}
+                    self.host.state.update(job.name, registered=registered)
             except RejectedError as error:
                 return error
             except GatewayError as error:
@@ -173,14 +193,17 @@ def _register_at(
 ) -> list[str | GatewayError | None]:
     """Register jobs at one gateway, after its kept reports; return changes and errors."""
     results: list[str | GatewayError | None] = []
-    groups = None
+    groups: Groups | None = None
+    is_blind = False
     try:
         if not dry_run:
             flush(host, [gateway])
         groups = host.transport(gateway).groups(gateway)
+    except ForbiddenError:
+        groups, is_blind = {}, True
     except GatewayError as error:
         results.append(error)
-    visit = _Visit(host, gateway, groups, dry_run)
+    visit = _Visit(host, gateway, groups, is_blind, dry_run)
     with ThreadPoolExecutor(PARALLEL_PUSHES) as pool:
         return results + list(pool.map(visit.register, candidates))
 
@@ -189,6 +212,12 @@ def _value(group: Mapping[str, Samples], name: str) -> float | None:
     """Return the value of a metric in a group, if it is there."""
     samples = group.get(name)
     return samples[0][1] if samples else None
+
+
+def _digest(job: Job) -> str:
+    """Return a digest of what is registered of a job, without its deadline."""
+    declared = [(family.name, metrics.samples(family)) for family in metrics.declaration(job)]
+    return hashlib.sha256(repr(declared).encode()).hexdigest()
 
 
 def _schedule(samples: Samples | None) -> str:
