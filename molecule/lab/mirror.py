@@ -58,6 +58,9 @@ def ensure(client: docker.DockerClient, image: str) -> dict[str, list[str]]:
                 origin = origin if known else DEBIAN_SOURCE
             _write_index(origin, known | added)
     unpack_programs()
+    if not (programs.DIRECTORY / "nginx").exists():
+        with step("Unpacking Debian's nginx, for tests without a node"):
+            debian.unpack_program(client, image, "nginx/usr/sbin/nginx", programs.DIRECTORY)
     return versions()
 
 

@@ -65,6 +65,8 @@ RELEASES = (
     ),
 )
 
+OLDEST_SUITE = "bookworm"
+
 # A frozen mirror's index is older than its Valid-Until; its signature is verified all the same.
 APT_UPDATE = r"""
 set -eu
@@ -142,6 +144,14 @@ def repack(
             for part in (unpacked / SHARED_SUITE).glob(f"*/usr/share/{name}"):
                 shutil.copytree(part, SHARE / name, symlinks=True, dirs_exist_ok=True)
     return versions
+
+
+def unpack_program(client: docker.DockerClient, image: str, path: str, into: Path) -> None:
+    """Put a program, given as `<package>/<path>`, into a directory of this machine."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        # Debian 12's build also runs on what is newer.
+        fetch_packages(client, image, [(path.partition("/")[0], OLDEST_SUITE)], Path(directory))
+        Path(directory, OLDEST_SUITE, path).rename(into / Path(path).name)
 
 
 def upstream_version(version: str) -> str:
