@@ -113,7 +113,12 @@ def failed(
     None when the unit's own `ExecStopPost=` has reported the run, or when another one has begun.
     Raises ValueError without systemd's variables.
     """
-    variables = {name.replace("MONITOR_", "", 1): text for name, text in environment.items()}
+    prefix = "MONITOR_"
+    variables = {
+        name.removeprefix(prefix): text
+        for name, text in environment.items()
+        if name.startswith(prefix)
+    }
     unit: Mapping[str, str] = {}
     if variables.get("SERVICE_RESULT") == "success":
         # Another unit that it requires has failed, so it was not started at all.
