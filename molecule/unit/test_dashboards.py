@@ -256,6 +256,7 @@ def test_the_states_are_those_that_the_rule_numbers():
     }
     assert STATES[0].name == "fine"
     assert STATES[1].name == "waiting"
+    assert STATES[2].name == "paused"
 
 
 def test_every_result_of_a_run_has_its_colour():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 VERMILION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
 # Not part of their palette, but as different.
-INDIGO, SILVER, GREY = "#5A40E0", "#E0E0E0", "#999999"
+INDIGO, SILVER, GREY, SLATE = "#5A40E0", "#E0E0E0", "#999999", "#5C5C5C"
 
 
 class State(NamedTuple):
@@ -21,10 +21,11 @@ class State(NamedTuple):
 STATES = (
     State("fine", GREEN, "the latest run succeeded, in time"),
     State("waiting", SKY, "no run has ended yet, and none is due"),
+    State("paused", SLATE, "it is switched off, or paused until a day, and not watched"),
     State("undeclared", SILVER, "it reports, but nobody declared it, so it is not missed"),
     State("wrong clock", INDIGO, "it reports times in the future and would never be late"),
     State("shrunk", BLUE, "its backup holds too little"),
-    State("unreported", YELLOW, "no gateway knows it"),
+    State("unreported", YELLOW, "no gateway has its latest report"),
     State("late", ORANGE, "no success came in time"),
     State("stuck", PURPLE, "a run is over its allowed time"),
     State("failing", VERMILION, "the latest run failed"),

@@ -58,6 +58,8 @@ class Job:
     size: float = 0
     min_size: int | None = None
     is_declared: bool = True
+    # Seconds since the origin: from when, and until when it is paused.
+    pause: tuple[float, float] | None = None
     change: Callable[[int, Run], Run | None] = lambda _, run: run
 
     def runs(self) -> Iterator[Run]:
@@ -167,6 +169,8 @@ JOBS = (
         severity="critical", **DAILY),
     Job("close-books", "office", "waiting", at=LENGTH + 6 * DAY, every=30 * DAY, seconds=1,
         owner="finance", max_runtime=4 * HOUR),
+    Job("archive-photos", "files", "paused", at=8 * HOUR, seconds=900, change=stops(5 * DAY),
+        pause=(5 * DAY, LENGTH + 10 * DAY), **DAILY),
     Job("import-prices", "shop", "fine", at=900, seconds=140, owner="shop",
         change=sometimes(0.06, "prices", 6 * HOUR), **HOURLY),
     Job("sync-mirror", "mirror", "stuck", at=1200, seconds=420, change=hangs(DAYS * 24 + 5),

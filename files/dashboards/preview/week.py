@@ -177,6 +177,9 @@ def add_services(history: History) -> None:
         if job.is_declared:
             age = job.max_age or inf
             history.set(0, age, "batch_job_declared_max_age_seconds", **group, **people)
+        if job.pause:
+            start, end = job.pause
+            history.set(start, end, "batch_job_declared_paused_until_timestamp_seconds", **group)
         if job.min_size:
             history.set(0, job.min_size, "batch_job_declared_min_size_bytes", **group)
     for name in GATEWAYS:
