@@ -210,3 +210,24 @@ def test_a_full_disk_leaves_every_file_as_it_was(small_disk, configure, etc):
     assert "No space left on device" in done["msg"]
     assert (etc / "main.yml").read_text() == "old\n"
     assert os.listdir(etc) == ["main.yml"]
+
+
+def test_a_secret_file_that_is_no_longer_given_is_removed(configure, etc):
+    configure(secret_files={"secrets/old": "a\n", "secrets/kept": "b\n"})
+    (etc / "secrets/of-somebody-else").write_text("c\n")
+    changed = configure(secret_files={"secrets/kept": "b\n"})["changed_files"]
+    assert {path.name for path in (etc / "secrets").iterdir()} == {"kept", "of-somebody-else"}
+    assert changed == [".secret-files", "secrets/old"]
+    assert not configure(secret_files={"secrets/kept": "b\n"})["changed"]
+
+
+def test_the_last_secret_file_leaves_no_list_behind(configure, etc):
+    configure(files={"main.yml": "a\n"}, secret_files={"password": "a\n"})
+    configure(files={"main.yml": "a\n"})
+    assert [path.name for path in etc.iterdir()] == ["main.yml"]
+
+
+def test_a_secret_that_becomes_an_open_file_stays(configure, etc):
+    configure(secret_files={"ca.crt": "a\n", "password": "b\n"})
+    configure(files={"ca.crt": "a\n"}, secret_files={"password": "b\n"})
+    assert (etc / "ca.crt").read_text() == "a\n"

@@ -24,7 +24,10 @@ options:
     type: dict
     default: {}
   secret_files:
-    description: Like O(files), but their content appears in no diff and no log.
+    description:
+      - Like O(files), but their content appears in no diff and no log.
+      - Their names are kept in C(.secret-files) below O(path). One that is no longer given is
+        removed, unless somebody else put it there.
     type: dict
     default: {}
   purge:
@@ -102,6 +105,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ansible.module_utils.basic import AnsibleModule
+
+# Lists the secret files that the last call wrote.
+NAMES_FILE = ".secret-files"
 
 # Servers on trial need a fraction of a second.
 TRIAL_TIMEOUT_SECONDS = 30
@@ -194,7 +200,10 @@ def encoded(content: str) -> bytes:
 def compare(module: AnsibleModule) -> Plan:
     """Compare the directory with the parameters; ends the module for a path outside of it."""
     directory = Path(module.params["path"])
-    given = {**module.params["files"], **module.params["secret_files"]}
+    secrets = module.params["secret_files"]
+    given = {**module.params["files"], **secrets}
+    if secrets:
+        given[NAMES_FILE] = "".join(f"{name}\n" for name in sorted(secrets))
     wanted = {name: str(text) for name, text in given.items()}
     outside = sorted(name for name in wanted if not is_inside(name))
     if outside:
@@ -205,6 +214,10 @@ def compare(module: AnsibleModule) -> Plan:
         for path in directory.glob(pattern)
         if path.is_file()
     }
+    former = (read(directory / NAMES_FILE) or "").splitlines()
+    if former and not secrets:
+        purged.add(NAMES_FILE)
+    purged |= {name for name in former if is_inside(name) and (directory / name).is_file()}
     removed = sorted(purged - set(wanted))
     parents = {directory / parent for name in wanted for parent in PurePosixPath(name).parents}
     extra = {directory / name for name in module.params["directories"]}

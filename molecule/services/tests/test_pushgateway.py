@@ -147,6 +147,7 @@ def secured(copy, tmp_path):
             "password": "correct horse",
             "ca_path": "/etc/pushgateway/ca.crt",
         },
+        site_address="debian13",
         prometheus_pushgateway_targets=["debian13:9091"],
         prometheus_pushgateway_http_client={
             "scheme": "https",
@@ -208,3 +209,7 @@ def test_a_gateway_is_told_when_its_state_was_written_and_when_it_no_longer_can_
     assert copy.pushgateway.push("unlucky", answer=42).status_code == 200
     with pytest.raises(TimeoutError):
         eventually(lambda: state_written(copy) > before, 2 * PERSISTENCE_INTERVAL_SECONDS + 2)
+    # A restart would lose the push.
+    done = copy.roll_out("pushgateway", pushgateway_log_format="json")
+    assert "would lose what was pushed" in done.message
+    assert copy.pushgateway.value("answer", job="unlucky") == 42
