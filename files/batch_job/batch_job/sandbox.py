@@ -29,6 +29,12 @@ SYMPTOMS = (
         "name the directory in ReadWritePaths, or set false",
     ),
     Symptom(
+        # Ansible asks before it writes.
+        "not writable",
+        "ProtectSystem ProtectHome ReadOnlyPaths",
+        "name the directory in ReadWritePaths, or set false",
+    ),
+    Symptom(
         "Operation not permitted",
         "RestrictNamespaces RestrictSUIDSGID RestrictRealtime SystemCallFilter LockPersonality "
         "ProtectHostname ProtectClock ProtectKernelModules ProtectKernelLogs PrivateDevices "

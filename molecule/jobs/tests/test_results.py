@@ -206,6 +206,52 @@ def test_a_job_installs_a_package(job, package, name):
     assert package.is_installed
 
 
+@pytest.fixture
+def tools(host):
+    """Install certbot, ansible-pull and git, and put a playbook into a repository of git's."""
+    if host.file("/srv/site").exists:
+        return
+    if host.run("apt-get update").rc:
+        pytest.skip("Debian's mirror cannot be reached")
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
+    host.check_output(f"{install} certbot ansible-core git")
+    copy = "{hosts: localhost, tasks: [{copy: {dest: /usr/local/bin/pulled, content: x}}]}"
+    commit = "git -c user.name=x -c user.email=x@example.org commit --quiet --message x"
+    host.check_output("git init --quiet /srv/site")
+    host.check_output(f"cd /srv/site; echo '[{copy}]' > site.yml; git add .; {commit}")
+
+
+@pytest.mark.parametrize(
+    ("name", "symptom"), [("certbot", "Read-only file system"), ("ansible-pull", "not writable")]
+)
+def test_a_tool_works_with_the_options_of_the_readme_and_not_confined(
+    job, host, tools, name, symptom
+):
+    """No certificate is renewed: that needs a certification authority."""
+    assert job(f"{name}-refused").run() != 0
+    journal = host.check_output(f"journalctl --unit batch-job-{name}-refused --output cat")
+    assert f"'{symptom}' may come from ProtectSystem" in journal
+    assert job(name).run() == 0
+
+
+def test_the_options_for_podman_allow_what_a_container_needs(job, host):
+    """A stand-in: containers in containers do not work everywhere."""
+    assert job("like-podman-refused").run() != 0
+    journal = host.check_output("journalctl --unit batch-job-like-podman-refused --output cat")
+    assert "'Operation not permitted' may come from RestrictNamespaces" in journal
+    assert job("like-podman").run() == 0
+
+
+def test_only_the_jobs_own_user_reads_its_credentials(job, host):
+    sleeps = job("sleeps")
+    host.check_output(f"systemctl start --no-block {sleeps.unit}")
+    read = "setpriv --reuid {} --regid {} --init-groups cat /run/credentials/{}/token"
+    assert eventually(lambda: host.run(read.format("daemon", "daemon", sleeps.unit)).rc == 0)
+    for user, group in (("nobody", "nogroup"), ("bin", "daemon")):
+        assert "Permission denied" in host.run(read.format(user, group, sleeps.unit)).stderr
+    host.check_output(f"systemctl stop {sleeps.unit}")
+
+
 def test_steps_run_before_and_after_a_job_which_alone_reads_its_credentials(job, host):
     assert job("prepared").run() == 0
     lines = host.file("/tmp/steps").content_string.splitlines()
@@ -307,6 +353,20 @@ def test_a_foreign_unit_that_runs_the_reporter_is_named(job, host):
     host.check_output(run)
     labels = job("by-cron").metrics()["batch_job_unit_info"]["labels"]
     assert labels["unit"] == "foreign@a\\x2db.service"
+
+
+@pytest.fixture
+def alice(host):
+    """Create a user; return how a command of hers begins."""
+    host.check_output("useradd --create-home alice")
+    yield "runuser --login alice --command"
+    host.check_output("userdel --remove alice")
+
+
+def test_root_sees_the_jobs_of_other_users(host, alice):
+    host.check_output(f"{alice} 'batch-job run --job hers --gateway http://jobs13:1 -- true'")
+    rows = [line.split() for line in host.check_output("batch-job status").splitlines()]
+    assert [(row[3], row[-2:]) for row in rows if row[0] == "hers"] == [("success", ["1", "alice"])]
 
 
 def test_the_table_of_jobs_tells_result_and_deadline(job, host):
