@@ -83,6 +83,12 @@ def truncated(mirror):
     mirror.write_bytes(mirror.read_bytes()[:-20])
 
 
+def one_byte(mirror):
+    content = bytearray(mirror.read_bytes())
+    content[-1] ^= 1
+    mirror.write_bytes(content)
+
+
 def absent(mirror):
     mirror.unlink()
 
@@ -103,6 +109,7 @@ def another_folder(mirror):
     ("damage", "message"),
     [
         (truncated, "has the wrong checksum, nothing was installed"),
+        (one_byte, "has the wrong checksum, nothing was installed"),
         (absent, "cannot download"),
         (not_an_archive, "cannot unpack"),
         (another_folder, "holds no folder " + FOLDER),

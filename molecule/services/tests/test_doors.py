@@ -1,0 +1,133 @@
+"""What a stranger on another host may do: with the defaults, and behind the guard."""
+
+import base64
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import testinfra
+import trustme
+import yaml
+
+from clients import eventually
+from conftest import LAB
+from guard import guard_login
+from lab import REPOSITORY, nodes
+
+DOORS = yaml.safe_load(Path(__file__).with_name("doors.yml").read_text())
+LOCAL = yaml.safe_load((REPOSITORY / "inventories/local/group_vars/all.yml").read_text())
+KEY = "k" * 32
+GUARD = 9191
+# Two job hosts that are not rolled out: the answers to their credentials are what counts.
+INVENTORY = {
+    "pushgateway_guard": {"hosts": {"debian13": None}},
+    "batch_job": {"hosts": {"web-1": None, "web-2": None}},
+}
+# What curl prints when nobody listens.
+NOBODY = "000"
+
+
+class Stranger:
+    """A process of `nobody` on another node."""
+
+    def __init__(self, node):
+        self.node = node
+        self.host = testinfra.get_host(f"docker://{nodes.container_name(LAB, 'debian12')}")
+
+    def ask(self, port, request, body="", login=None):
+        """Send a request, over TLS to the guard, and return the status or `refused`."""
+        method, path = request.split(" ", 1)
+        words = ["curl", "--silent", "--insecure", "--globoff", "--request", method]
+        words += ["--max-time", "20", "--output", "/dev/null", "--write-out", "%{http_code}"]
+        words += ["--header", "Content-Type: application/json"] if body[:1] in ("{", "[") else []
+        words += ["--data-binary", body] if body else []
+        if login:
+            pair = f"{login['username']}:{login['password']}".encode()
+            encoded = base64.b64encode(pair).decode()
+            words += ["--header", f"Authorization: Basic {encoded}"]
+        scheme = "https" if port == GUARD else "http"
+        command = shlex.join([*words, f"{scheme}://{self.node}:{port}{path}"])
+        status = self.host.run(f"runuser -u nobody -- {command}").stdout
+        return "refused" if status == NOBODY else int(status)
+
+    def answers(self):
+        """Return the answer to each line of the table."""
+        return {
+            (door["port"], door["request"]): self.ask(
+                door["port"], door["request"], door.get("body", "")
+            )
+            for door in DOORS
+        }
+
+
+@pytest.fixture(scope="module")
+def site(copied, tmp_path_factory):
+    """Return the answers before and after a rollout that closes everything; and who asks."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("debian13", "localhost")
+    inventory = tmp_path_factory.mktemp("inventory") / "guard.json"
+    inventory.write_text(json.dumps(INVENTORY))
+    reader = guard_login([KEY], "reader", "prometheus")
+    with copied("debian13") as copy:
+        stranger = Stranger(copy.node)
+        before = stranger.answers()
+        done = copy.roll_out(
+            "pushgateway,pushgateway_guard,prometheus,alertmanager",
+            "--diff",
+            "-i",
+            str(inventory),
+            **{name: value for name, value in LOCAL.items() if "grafana" not in name},
+            site_guard_keys=[KEY],
+            pushgateway_guard_certificate=certificate.cert_chain_pems[0].bytes().decode(),
+            pushgateway_guard_key=certificate.private_key_pem.bytes().decode(),
+            prometheus_pushgateway_http_client={
+                "scheme": "https",
+                "basic_auth": {
+                    "username": reader["username"],
+                    "password_file": "secrets/pushgateway",
+                },
+                "tls_config": {"ca_file": "secrets/ca.crt"},
+            },
+            prometheus_secret_files={
+                "secrets/pushgateway": reader["password"],
+                "secrets/ca.crt": authority.cert_pem.bytes().decode(),
+            },
+        )
+        assert done.status == 0, done.message
+        yield copy, stranger, before, done
+
+
+@pytest.mark.parametrize("state", ["defaults", "closed"])
+def test_the_doors_are_as_the_table_says(site, state):
+    _copy, stranger, before, _done = site
+    expected = {(door["port"], door["request"]): door[state] for door in DOORS}
+    assert (before if state == "defaults" else stranger.answers()) == expected
+
+
+def test_a_host_pushes_only_its_own_and_prometheus_reads_it(site):
+    copy, stranger, _before, _done = site
+
+    def push(name, instance):
+        login = guard_login([KEY], "host", name)
+        request = f"PUT /metrics/job/guarded/instance/{instance}"
+        return stranger.ask(GUARD, request, "answer 47\n", login)
+
+    assert push("web-1", "web-1") == 200
+    assert push("web-1", "web-2") == 403
+    assert push("web-3", "web-1") == 401
+    scraped = 'curl -s localhost:9090/api/v1/query --data-urlencode query=answer{job=\\"guarded\\"}'
+    result = eventually(
+        lambda: json.loads(copy.host.check_output(scraped))["data"]["result"], timeout_seconds=20
+    )
+    assert [sample["metric"]["instance"] for sample in result] == ["web-1"]
+
+
+def test_the_guard_opens_no_other_port_and_logs_who_was_refused(site):
+    copy, stranger, _before, done = site
+    assert stranger.ask(80, "GET /") == "refused"
+    login = guard_login([KEY], "host", "web-2")
+    assert stranger.ask(GUARD, "DELETE /metrics/job/x/instance/web-1", login=login) == 403
+    journal = "journalctl --no-pager --identifier=pushgateway_guard"
+    assert eventually(lambda: f'"{login["username"]}" "DELETE' in copy.host.check_output(journal))
+    assert login["password"] not in done.diff

@@ -1,0 +1,21 @@
+"""The threat model in SECURITY.md is what the scenario `services` asks for."""
+
+import yaml
+
+from lab import REPOSITORY
+
+DOORS = yaml.safe_load((REPOSITORY / "molecule/services/tests/doors.yml").read_text())
+
+
+def row(door):
+    """Return a door's line of the table."""
+    request = f"`{door['request']}`"
+    return f"| {door['port']} | {request} | {door['gain']} | {door['defaults']} | {door['closed']} |"
+
+
+def test_the_table_of_doors_has_the_answers_that_are_tested():
+    lines = (REPOSITORY / "SECURITY.md").read_text().splitlines()
+    begin = lines.index("| port | request | what it gives | defaults | closed |") + 2
+    rows = [row(door) for door in DOORS]
+    assert lines[begin : begin + len(rows)] == rows, "\n".join(["SECURITY.md should have", *rows])
+    assert not lines[begin + len(rows)]
