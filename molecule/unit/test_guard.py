@@ -351,3 +351,43 @@ def test_a_short_key_and_a_user_without_jobs_are_refused():
         guard_login(["change me"], "host", "web-1")
     with pytest.raises(AnsibleFilterError, match="has no job of 'nobody'"):
         guard_accounts([KEY], {}, [{"name": "ci", "owner": "nobody"}], EXTERNAL, [])
+
+
+CERTIFICATE = trustme.CA().issue_cert("push.example.org")
+CLOSED = {"pushgateway_listen_address": "127.0.0.1:9091"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (CLOSED, ""),
+        ({}, "set pushgateway_listen_address to 127.0.0.1:9091"),
+        ({**CLOSED, "site_address": "other.example.org"}, "it is not for other.example.org"),
+        ({**CLOSED, "site_guard_keys": ["change me"]}, "site_guard_keys needs a key of at least"),
+    ],
+    ids=["fine", "can be passed by", "another name", "short key"],
+)
+def test_a_site_that_nobody_would_guard_is_refused(change, message, tmp_path):
+    gateway = {"hosts": {"push.example.org": None}}
+    variables = {
+        "site_guard_keys": [KEY],
+        "pushgateway_guard_certificate": CERTIFICATE.cert_chain_pems[0].bytes().decode(),
+        "pushgateway_guard_key": CERTIFICATE.private_key_pem.bytes().decode(),
+        **change,
+    }
+    inventory = {"pushgateway": gateway, "pushgateway_guard": gateway}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    (tmp_path / "extra.json").write_text(json.dumps(variables))
+    done = subprocess.run(
+        [
+            "ansible-playbook",
+            f"-i{tmp_path}/hosts.json",
+            f"-e@{tmp_path}/extra.json",
+            "playbooks/check_inventory.yml",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode == 0) == (not message), done.stdout + done.stderr
+    assert message in " ".join((done.stdout + done.stderr).split())
