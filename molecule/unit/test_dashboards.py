@@ -249,7 +249,7 @@ def test_the_states_are_those_that_the_rule_numbers():
         "BatchJobFailed": "failing",
         "BatchJobStuck": "stuck",
         "BatchJobMissed": "late",
-        "BatchJobUnreported": "unreported",
+        "BatchJobUnreported|BatchJobReportRejected": "unreported",
         "BackupShrunk|BackupEmpty": "shrunk",
         "BatchJobClockSkew": "wrong clock",
         "BatchJobUndeclared": "undeclared",

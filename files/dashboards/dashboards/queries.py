@@ -22,7 +22,7 @@ SHOWN = f"(batch_job:state $state and {EACH} {OWNED})"
 
 def firing(*matchers: str) -> str:
     """Select firing alerts, except those that should always fire."""
-    known = ('alertstate="firing"', 'alertname!~"Watchdog|BatchJobCanary"')
+    known = ('alertstate="firing"', 'alertname!~"Watchdog|BatchJobCanary|BatchJobFollows"')
     return f"ALERTS{{{', '.join((*known, *matchers))}}}"
 
 

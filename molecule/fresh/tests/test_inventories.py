@@ -76,7 +76,7 @@ ROUTES = {
     ("info", ""): "operations",
     ("critical", ""): "on-call,operations",
 }
-FIXED = {"Watchdog": "watchdog", "BatchJobCanary": "canary"}
+FIXED = {"Watchdog": "watchdog", "BatchJobCanary": "canary", "BatchJobFollows": "nobody"}
 ALERTS = sorted(path.stem for path in (REPOSITORY / "files/runbooks").glob("*.md"))
 RECEIVERS = {
     f"alertname={alert} severity={severity}" + (f" owner={owner}" if owner else ""): FIXED.get(

@@ -73,6 +73,8 @@ FAILED = {"alertname": "BatchJobFailed", **HOST_JOB}
 STUCK = {"alertname": "BatchJobStuck", **HOST_JOB}
 MISSED = {"alertname": "BatchJobMissed", **HOST_JOB}
 UNREPORTED = {"alertname": "BatchJobUnreported", **HOST_JOB}
+REJECTED = {"alertname": "BatchJobReportRejected", **HOST_JOB}
+FOLLOWS = {"alertname": "BatchJobFollows", "severity": "none", **HOST_JOB}
 SHRUNK = {"alertname": "BackupShrunk", **HOST_JOB}
 EMPTY = {"alertname": "BackupEmpty", **HOST_JOB}
 
@@ -105,6 +107,14 @@ def fire(alertmanager):
         (STUCK, EMPTY),
         (MISSED, UNREPORTED),
         (EMPTY, SHRUNK),
+        (REJECTED, MISSED),
+        (REJECTED, STUCK),
+        (REJECTED, UNREPORTED),
+        (REJECTED, EMPTY),
+        (FOLLOWS, FAILED),
+        (FOLLOWS, MISSED),
+        (FOLLOWS, STUCK),
+        (FOLLOWS, EMPTY),
     ],
     ids=lambda labels: labels["alertname"],
 )
@@ -132,6 +142,9 @@ def test_a_cause_silences_its_effect_and_never_the_other_way_round(
         (EMPTY, SHRUNK | {"job": "restore"}),
         (MISSED, UNREPORTED | {"instance": "db-2"}),
         (FAILED, STUCK),
+        (FOLLOWS, FAILED | {"job": "restore"}),
+        (FOLLOWS, UNREPORTED),
+        (REJECTED, FAILED),
     ],
     ids=lambda labels: labels["alertname"],
 )
