@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from secrets_of_site import secret_faults
+from secrets_of_site import certificate_ends, secret_faults, vault_names
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -156,3 +156,24 @@ def test_a_receiver_that_nobody_defines_is_refused(used):
     assert fault.startswith(next(iter(used)))
     assert "there is no receiver 'gone'" in fault
     assert "chat" in fault
+
+
+def test_the_end_of_a_chain_is_that_of_its_first_certificate_to_end():
+    end = NOW + 5 * DAY
+    short = issued("push.example.org", not_after=end)["tls.crt"]
+    files = {"tls.crt": short + GOOD["tls.crt"], "password": "x"}
+    [found] = certificate_ends(files, "push-1")
+    assert found == {
+        "instance": "push-1",
+        "file": "tls.crt",
+        "expires_timestamp_seconds": int(end.timestamp()),
+    }
+
+
+def test_only_secrets_that_an_inventory_uses_are_named(tmp_path):
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/a.yml").write_text(
+        'a: "{{ vault_used }}"\n# b: "{{ vault_in_a_comment }}"\nc: "{{ vault_other[x] }}"\n'
+    )
+    (tmp_path / "group_vars/vault.yml").write_text("vault_unused: x\n")
+    assert vault_names(str(tmp_path)) == ["vault_other", "vault_used"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -263,9 +265,76 @@ def _matches(password: str, hashed: str) -> bool:
         return False
 
 
+def certificate_ends(secret_files: Mapping[str, str], host: str) -> list[dict[str, Any]]:
+    """Return when the first certificate ends of each secret file that holds some."""
+    return [
+        {
+            "instance": host,
+            "file": name,
+            "expires_timestamp_seconds": int(
+                min(each.not_valid_after_utc for each in certificates).timestamp()
+            ),
+        }
+        for name, text in secret_files.items()
+        if (certificates := _certificates(str(text)))
+    ]
+
+
+Accounts = list[dict[str, str]]
+
+
+def web_config(accounts: Accounts) -> dict[str, Any]:
+    """Return the `web.yml` of a service with TLS that lets the accounts in."""
+    return {
+        "tls_server_config": {"cert_file": "secrets/tls.crt", "key_file": "secrets/tls.key"},
+        "basic_auth_users": {account["username"]: account["hash"] for account in accounts},
+    }
+
+
+def ready_access(accounts: Accounts, service: str) -> dict[str, str]:
+    """Return how a service with TLS is asked on its own host: by the first account."""
+    return {
+        "username": accounts[0]["username"],
+        "password": accounts[0]["password"],
+        "ca_path": f"/etc/{service}/secrets/ca.crt",
+    }
+
+
+def http_client(accounts: Accounts, service: str) -> dict[str, Any]:
+    """Return how Prometheus enters a service with TLS: by the first account."""
+    return {
+        "scheme": "https",
+        "basic_auth": {
+            "username": accounts[0]["username"],
+            "password_file": f"secrets/{service}_password",
+        },
+        "tls_config": {"ca_file": "secrets/ca.crt"},
+    }
+
+
+def vault_names(inventory: str) -> list[str]:
+    """Return the names of the secrets that the files of an inventory use."""
+    folder = Path(inventory) if Path(inventory).is_dir() else Path(inventory).parent
+    files = [path for path in folder.rglob("*.y*ml") if not path.name.startswith("vault")]
+    return sorted(
+        {
+            name
+            for path in files
+            for name in re.findall(r"^[^#]*?\b(vault_\w+)", path.read_text(), re.M)
+        }
+    )
+
+
 class FilterModule:
-    """Makes the filter known to Ansible."""
+    """Makes the filters known to Ansible."""
 
     def filters(self) -> dict[str, Any]:
-        """Return the filter by name."""
-        return {"secret_faults": secret_faults}
+        """Return the filters by name."""
+        return {
+            "certificate_ends": certificate_ends,
+            "http_client": http_client,
+            "ready_access": ready_access,
+            "secret_faults": secret_faults,
+            "vault_names": vault_names,
+            "web_config": web_config,
+        }

@@ -1,11 +1,11 @@
 """The inventories that operators start from, rolled out as they are to a host of the lab."""
 
 import json
-import re
+import shutil
 
 import pytest
-import trustme
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from clients import eventually
 from lab import REPOSITORY, nodes
@@ -19,9 +19,11 @@ NODE = {**LAB["lab"]["vars"], **LAB["_meta"]["hostvars"]["fresh"], "site_address
 QUICK = {"prometheus_global": {"scrape_interval": "2s", "evaluation_interval": "2s"}}
 
 
-def targets(host):
-    url = "http://localhost:9090/api/v1/targets?state=active"
-    found = json.loads(host.check_output(f"curl --silent {url}"))["data"]["activeTargets"]
+PORTS = {"prometheus": 9090, "alertmanager": 9093}
+
+
+def targets(host, get="curl --silent http://localhost:9090/api/v1/targets"):
+    found = json.loads(host.check_output(get))["data"]["activeTargets"]
     return {target["labels"]["job"]: target["health"] for target in found}
 
 
@@ -42,27 +44,35 @@ def test_the_local_inventory_makes_a_site_that_only_its_host_can_reach(copy, rol
     assert addresses == {"127.0.0.1"}
 
 
-EXAMPLE = INVENTORIES / "production/group_vars/all/vault.yml.example"
-UNFILLED = yaml.safe_load(EXAMPLE.read_text())
+VAULT_PASSWORD = "open sesame"
 
 
 @pytest.fixture
-def vault():
-    """Fill in the production inventory's vault as its example asks for."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    return {
-        **{name: re.sub("change.me", "filled-in-4f1c", text) for name, text in UNFILLED.items()},
-        "vault_pushgateway_password": "correct horse",
-        "vault_grafana_admin_password": "battery staple",
-        # bcrypt of the above, with few rounds.
-        "vault_pushgateway_password_hash": (
-            "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
-        ),
-        "vault_pushgateway_certificate": certificate.cert_chain_pems[0].bytes().decode(),
-        "vault_pushgateway_key": certificate.private_key_pem.bytes().decode(),
-        "vault_ca_certificate": authority.cert_pem.bytes().decode(),
-    }
+def production(tmp_path, rollout):
+    """Return a copy of the production inventory with its secrets, as an operator gets them."""
+    inventory = shutil.copytree(INVENTORIES / "production", tmp_path / "mine")
+    (tmp_path / "password").write_text(VAULT_PASSWORD)
+    done = rollout(
+        f"--vault-password-file={tmp_path}/password",
+        inventory=inventory,
+        variables={"site_address": "localhost"},
+        playbook="secrets.yml",
+    )
+    assert done.status == 0, done.message
+    return inventory
+
+
+def opened(inventory):
+    """Return what is in the vault of an inventory."""
+    keyring = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
+    vault = inventory / "group_vars/all/vault.yml"
+    return yaml.safe_load(keyring.decrypt(vault.read_bytes()))
+
+
+def filled(vault):
+    """Fill in the secrets that only an operator has."""
+    own = {name: value for name, value in vault.items() if value == "change me"}
+    return {name: f"https://example.org/filled-in-4f1c-{name}" for name in own}
 
 
 # Who hears of which alert: its name (of all that ship), severity and owner.
@@ -96,8 +106,6 @@ def receivers(host):
     return dict(zip(RECEIVERS, host.check_output(script).splitlines(), strict=True))
 
 
-# Certificates are public.
-PUBLIC = {"vault_pushgateway_certificate", "vault_ca_certificate"}
 # Prints where a secret is: in a file that others than root and its group can read, in what Ansible
 # may have left behind, in what processes show of themselves, or in the journal. Debian's list of
 # packages has our passwords by chance.
@@ -112,10 +120,13 @@ journalctl --no-pager --all | grep -F -f /root/secrets
 
 def secrets(vault):
     """Return a line of each secret; of a key, one in its middle."""
+    users = [user for accounts in vault["vault_accounts"].values() for user in accounts]
+    keys = [pair["key"] for pair in vault["vault_certificates"].values()]
     return [
-        text.splitlines()[len(text.splitlines()) // 2]
-        for name, text in vault.items()
-        if name not in PUBLIC
+        *(user[part] for user in users for part in ("password", "hash")),
+        *(key.splitlines()[len(key.splitlines()) // 2] for key in [vault["vault_ca_key"], *keys]),
+        vault["vault_grafana_admin_password"],
+        *filled(vault).values(),
     ]
 
 
@@ -126,19 +137,40 @@ def search(host, lines):
     return host.run(f"{{ {SEARCH} }} 2> /dev/null").stdout.splitlines()
 
 
-def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
-    copy, rollout, vault
+def test_the_production_inventory_makes_a_closed_site_once_its_secrets_are_made(
+    copy, rollout, production
 ):
     # One node cannot be two hosts with jobs.
-    limit = "--limit=!database.example.org"
-    site = {"inventory": INVENTORIES / "production", "variables": {**on(copy), **QUICK, **vault}}
-    process = rollout("--diff", "-vvv", limit, wait=False, **site)
+    arguments = ["--limit=!database.example.org", f"--vault-password-file={production}/../password"]
+    vault = opened(production)
+    site = {"inventory": production, "variables": {**on(copy), **QUICK, **filled(vault)}}
+    process = rollout("--diff", "-vvv", *arguments, wait=False, **site)
     printed = "".join(process.communicate())
     assert process.returncode == 0, printed[-3000:]
     hidden = secrets(vault)
     assert [line for line in hidden if line in printed] == []
-    assert eventually(lambda: targets(copy.host) == ALL_UP, timeout_seconds=60)
-    assert copy.host.run("curl --silent --fail --insecure https://localhost:9091/metrics").rc == 22
+    accounts = vault["vault_accounts"]
+    [account] = accounts["prometheus"]
+    get = (
+        f"curl --silent --fail --cacert /etc/prometheus/secrets/ca.crt --user "
+        f"{account['username']}:{account['password']} https://localhost:9090/api/v1/targets"
+    )
+    assert eventually(lambda: targets(copy.host, get) == ALL_UP, timeout_seconds=60)
+    declared = copy.host.check_output(get.replace("api/v1/targets", "user/declared_jobs.prom"))
+    assert (
+        'certificate_expiry_timestamp_seconds{instance="push.example.org",file="secrets/tls'
+        in declared
+    )
+    for port in (9090, 9091, 9093):
+        # 22: the answer is an error; 52 and 56: no answer to http.
+        assert copy.host.run(f"curl -s -f --insecure https://localhost:{port}/metrics").rc == 22
+        assert copy.host.run(f"curl -s -f http://localhost:{port}/metrics").rc != 0
+    for service in ("prometheus", "alertmanager"):
+        # The password of the jobs opens nothing else.
+        [job] = accounts["pushgateway"]
+        path = f"https://localhost:{PORTS[service]}/metrics"
+        login = f"{job['username']}:{job['password']}"
+        assert copy.host.run(f"curl -s -f --insecure --user {login} {path}").rc == 22
 
     assert copy.host.run("curl --silent --fail localhost:3000/api/health").rc == 0
     assert copy.host.run("curl --silent --fail localhost:3000/api/org").rc == 22
@@ -146,7 +178,7 @@ def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     # Through TLS and past the passwords: the report on the state, a canary, each alert's route.
     assert copy.host.run("systemctl start pushgateway-state.service").rc == 0
     site["variables"] |= {"verify_senders": ["files.example.org"]}
-    canary = rollout(playbook="verify.yml", **site)
+    canary = rollout(arguments[1], playbook="verify.yml", **site)
     assert canary.status == 0, canary.message
     assert receivers(copy.host) == RECEIVERS
 
@@ -155,10 +187,12 @@ def test_the_production_inventory_makes_a_secured_site_once_its_vault_is_filled(
     assert search(copy.host, hidden) == ["/etc/leak"]
 
 
-def test_the_production_inventory_names_all_secrets_that_nobody_filled_in(rollout):
-    done = rollout(inventory=INVENTORIES / "production", variables={**NODE, **UNFILLED})
+def test_the_production_inventory_names_all_secrets_that_nobody_filled_in(rollout, production):
+    done = rollout(
+        f"--vault-password-file={production}/../password", inventory=production, variables=NODE
+    )
     assert done.status != 0
-    assert f"Fill in the vault: {', '.join(UNFILLED)}" in done.message
+    assert f"Fill in the vault: {', '.join(sorted(filled(opened(production))))}" in done.message
     assert not any(done.changed(host) for host in done.report["stats"])
 
 
