@@ -167,6 +167,15 @@ def test_no_container_is_privileged_or_can_write_to_its_image(stack):
         assert host["Memory"] > 0, container.name
 
 
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+except ConnectionRefusedError:
+    print("refused")
+"""
+
+
 def test_nobody_reaches_a_port_from_another_machine(stack):
     ports = [
         binding["HostIp"]
@@ -176,6 +185,14 @@ def test_nobody_reaches_a_port_from_another_machine(stack):
     ]
     assert len(ports) >= 4
     assert set(ports) == {"127.0.0.1"}
+    # As another machine would: from a container, to the address that this machine has there.
+    [webhook] = [each for each in running(stack) if "webhook" in each.name]
+    [network] = webhook.attrs["NetworkSettings"]["Networks"].values()
+    tried = [
+        webhook.exec_run(["python3", "-c", CONNECT, network["Gateway"], str(port)])
+        for port in stack.ports.values()
+    ]
+    assert {each.output for each in tried} == {b"refused\n"}
 
 
 def test_compose_by_hand_would_run_the_same_images(stack):
