@@ -25,6 +25,9 @@ HARMLESS = {
     "batch_job:declared_since_timestamp_seconds, line 4: or on (job)": LAG,
     "batch_job:declared_since_timestamp_seconds, line 4: without or on (job, instance)"
     " batch_job:declared_since_timestamp_seconds": LAG,
+    # Then the completion is later than the start, too, which has ended the run.
+    "batch_job:running_since_timestamp_seconds, line 11: (batch_job:last_start_timestamp_seconds"
+    " >= batch_job:last_push_timestamp_seconds)": "a start with the latest push",
 }
 
 
