@@ -35,6 +35,13 @@ def test_an_absolute_name_and_a_list_are_found_and_others_left_alone():
     assert named[1] == CLIENT
 
 
+def test_what_is_read_at_each_connection_keeps_its_name():
+    config = {"tls_config": {"ca_file": "secrets/ca.crt"}}
+    files = {"secrets/ca.crt": "x"}
+    assert digest_files(files, config) == {}
+    assert name_by_digest(config, files) == config
+
+
 class Guarded(BaseHTTPRequestHandler):
     """Answers a scrape that knows the password of the server."""
 

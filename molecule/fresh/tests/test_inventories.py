@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -185,6 +186,71 @@ def test_the_production_inventory_makes_a_closed_site_once_its_secrets_are_made(
     assert search(copy.host, hidden) == []
     copy.host.check_output(f"echo '{hidden[0]}' > /etc/leak && chmod 0644 /etc/leak")
     assert search(copy.host, hidden) == ["/etc/leak"]
+
+
+# Each run is a job of its own, so that a report that is lost is seen.
+TICKS = """
+i=0
+while [ ! -e /run/enough ]; do
+  i=$((i+1)); echo $i > /run/ticks
+  /usr/local/bin/batch-job run --job tick-$i -- true
+  sleep 5
+done
+"""
+
+
+def test_a_rotation_of_all_secrets_loses_no_report_and_locks_nobody_out(copy, rollout, production):
+    limit = "--limit=!database.example.org"
+    password = f"--vault-password-file={production}/../password"
+    variables = {**on(copy), **QUICK, **filled(opened(production))}
+
+    def roll_out():
+        done = rollout(limit, password, inventory=production, variables=variables)
+        assert done.status == 0, done.message
+
+    def rotate(**parts):
+        site = {"inventory": production, "variables": {"site_address": "localhost", **parts}}
+        assert rollout(password, playbook="secrets.yml", **site).changed("localhost") == 1
+        roll_out()
+
+    def login(service):
+        account = opened(production)["vault_accounts"][service][0]
+        return (
+            f"curl --silent --fail --cacert /etc/{service}/secrets/ca.crt "
+            f"--user {account['username']}:{account['password']} "
+        )
+
+    def answer(query):
+        url = f"https://localhost:9090/api/v1/query?query={quote(query)}"
+        return json.loads(copy.host.check_output(login("prometheus") + url))["data"]["result"]
+
+    def groups():
+        url = "https://localhost:9091/api/v1/metrics"
+        data = json.loads(copy.host.check_output(login("pushgateway") + url))["data"]
+        return {group["labels"]["job"] for group in data}
+
+    roll_out()
+    old = login("pushgateway")
+    assert eventually(lambda: len(answer('up{job="pushgateway"} == 1')) == 1, timeout_seconds=60)
+    copy.host.check_output(f"cat > /root/ticks <<'END'\n{TICKS}END")
+    copy.host.check_output("systemd-run --unit=ticks sh /root/ticks")
+    rotate(renew=["passwords", "certificates", "ca"])
+    metrics = "https://localhost:9091/metrics"
+    assert copy.host.run(old + metrics).rc == 0
+    rotate(retire=["passwords", "ca"])
+    assert copy.host.run(old + metrics).rc == 22
+    copy.host.check_output("touch /run/enough")
+    assert eventually(lambda: not copy.host.service("ticks").is_running, timeout_seconds=15)
+    ticks = int(copy.host.check_output("cat /run/ticks"))
+    assert ticks > 5
+    copy.host.check_output("systemctl start flush-batch-job-reports.service")
+    assert {f"tick-{number + 1}" for number in range(ticks)} <= groups()
+    # In each of the two rollouts a scrape may fail, such as while the gateway restarts.
+    failed = {
+        series["metric"]["job"]: sum(value == "0" for _time, value in series["values"])
+        for series in answer("up[5m]")
+    }
+    assert max(failed.values()) <= 2, failed
 
 
 def test_the_production_inventory_names_all_secrets_that_nobody_filled_in(rollout, production):

@@ -38,7 +38,9 @@ def name_by_digest(config: Any, secret_files: Mapping[str, str]) -> Any:
 
 
 def _is_file(key: Any, value: Any) -> bool:
-    return isinstance(value, str) and str(key).endswith("_file")
+    # Certificates and keys are read at each connection, and must not vanish before the reload.
+    is_read_once = str(key).endswith("_file") and key not in ("ca_file", "cert_file", "key_file")
+    return isinstance(value, str) and is_read_once
 
 
 def _renamed(path: str, secret_files: Mapping[str, str]) -> str:
