@@ -24,6 +24,7 @@ def declared(**changes):
     text = environment.from_string(TEMPLATE.read_text()).render(
         ansible_managed="managed",
         prometheus_declared_jobs=[JOB | changes],
+        prometheus_certificates=[],
         prometheus_runbook_url="http://prometheus/user/runbooks",
     )
     return {
