@@ -18,6 +18,7 @@ def test_a_declared_job_gets_its_host_its_defaults_and_seconds():
             "severity": "warning",
             "max_age_seconds": 93600,
             "min_size_bytes": None,
+            "after": [],
         }
     ]
 
@@ -78,6 +79,12 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"unit_options": {"Type": "exec"}}, "Type is the role's own"),
         ({"environment": ["A=1"]}, "'environment' is of type list and we were unable to convert"),
         ({"enabled": "perhaps"}, "perhaps"),
+        ({"catch_up": "perhaps"}, "perhaps"),
+        ({"after": "weekly"}, "after is a list of names of jobs, not 'weekly'"),
+        ({"after": [7]}, "after: YAML reads it as 7; put quotes"),
+        ({"after": ["weekly"]}, "job 'nightly': after: there is no weekly"),
+        ({"after": ["nightli"]}, "there is no nightli; did you mean nightly?"),
+        ({"after": ["nightly"]}, "job 'nightly': after: nightly after nightly is a circle"),
         ({"min_size_bytes": "big"}, "big"),
         ({"severity": "urgent"}, "severity is one of info, warning, critical"),
         ({"name": ".."}, "is not a name: letters, digits"),
@@ -88,6 +95,18 @@ def test_a_bad_declaration_is_refused_with_host_and_reason(change, message):
     with pytest.raises(AnsibleFilterError, match="web-1") as refusal:
         declared_jobs([{**JOB, **change}], "web-1")
     assert message in str(refusal.value)
+
+
+def test_a_job_comes_after_others_of_its_host_also_switched_off_ones_but_in_no_circle():
+    jobs = [
+        {**JOB, "after": ["dump", "sync"]},
+        {**JOB, "name": "dump"},
+        {**JOB, "name": "sync", "enabled": False},
+    ]
+    assert declared_jobs(jobs, "web-1")[0]["after"] == ["dump", "sync"]
+    jobs[1]["after"] = ["nightly"]
+    with pytest.raises(AnsibleFilterError, match=r"after: \w+ after \w+ after \w+ is a circle"):
+        declared_jobs(jobs, "web-1")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_every_key_of_a_declaration_has_a_place_in_the_reporters_job():
 
 def test_defaults_of_the_specs_are_the_reporters():
     declared = {key: option["default"] for key, option in JOB.items() if "default" in option}
-    assert declared.pop("enabled") is True
+    assert declared.pop("enabled") is declared.pop("catch_up") is True
     reporters = config.Job("nightly")._asdict() | Schedule()._asdict()
     assert {key: config.read_value(key, text) for key, text in declared.items()} == {
         key: reporters[key] for key in declared

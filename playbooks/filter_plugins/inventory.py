@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from jinja2 import TemplateError
 # The role's own rules for words of a unit, and the reporter's for values.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/batch_job/filter_plugins"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
-from units import SPECS, credentials, one_line, systemd_command, unit_options
+from units import SPECS, as_written, credentials, one_line, systemd_command, unit_options
 
 from batch_job.config import READERS, read_value
 from batch_job.durations import duration
@@ -42,8 +43,9 @@ def declared_jobs(
     """Return the declarations for Prometheus: of the jobs of an instance, or of external jobs.
 
     Each has name, instance, owner, severity, max_age_seconds (null when only a calendar decides
-    when the job is due) and min_size_bytes (null when none was declared). Raises
-    AnsibleFilterError that names the job and its unknown key, missing key or bad value.
+    when the job is due), min_size_bytes (null when none was declared) and after (the names of the
+    jobs that run before). Raises AnsibleFilterError that names the job and its unknown key, missing
+    key or bad value.
     """
     variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
@@ -51,6 +53,7 @@ def declared_jobs(
     options = job_options(is_external=instance is None)
     declared: list[dict[str, Any]] = []
     names: set[tuple[str, str]] = set()
+    order: dict[str, list[str]] = {}
     for job in jobs:
         if not isinstance(job, Mapping):
             raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
@@ -68,6 +71,7 @@ def declared_jobs(
                 "severity": job.get("severity", options["severity"]["default"]),
                 "max_age_seconds": None if max_age is None else duration(str(max_age)),
                 "min_size_bytes": None if minimum is None else int(minimum),
+                "after": list(job.get("after") or []),
             }
             enabled = boolean(job.get("enabled", True))
         except (ValueError, AnsibleFilterError) as error:
@@ -75,9 +79,30 @@ def declared_jobs(
         if (result["name"], result["instance"]) in names:
             raise AnsibleFilterError(f"{variable}: {result['name']!r} is declared twice")
         names.add((result["name"], result["instance"]))
+        order[result["name"]] = result["after"]
         if enabled:
             declared.append(result)
+    try:
+        _check_order(order)
+    except ValueError as error:
+        raise AnsibleFilterError(f"{variable}, {error}") from None
     return declared
+
+
+def _check_order(order: Mapping[str, list[str]]) -> None:
+    """Raise ValueError for a job that comes after an unknown one, or after itself.
+
+    In a circle, each job's alerts would silence those of the next.
+    """
+    for name, firsts in order.items():
+        for first in firsts:
+            if first not in order:
+                raise ValueError(f"job {name!r}: after: {unknown_name(first, order)}")
+    try:
+        TopologicalSorter(order).prepare()
+    except CycleError as error:
+        circle = " after ".join(reversed(error.args[1]))
+        raise ValueError(f"job {error.args[1][0]!r}: after: {circle} is a circle") from None
 
 
 def without_repeats(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -154,6 +179,11 @@ def _check_command(job: Mapping[str, Any]) -> None:
     program = str(command[0])
     if "/" in program and not program.startswith("/"):
         raise ValueError(f"command: {program} is no absolute path, and no plain name of a program")
+    after = job.get("after") or []
+    if not isinstance(after, list):
+        raise ValueError(f"after is a list of names of jobs, not {after!r}")
+    for name in after:
+        as_written(name, "after")
     for name in job.get("environment") or {}:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"environment: {name!r} is not the name of a variable")

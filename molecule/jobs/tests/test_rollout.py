@@ -58,6 +58,14 @@ def test_check_mode_shows_a_new_job_and_changes_nothing(declare, host):
     assert not host.file(TIMER).exists
 
 
+def test_a_unit_waits_for_jobs_before_it_and_a_timer_may_leave_out_what_it_missed(host):
+    show = "systemctl show --value --property"
+    after = host.check_output(f"{show} After batch-job-weekdays.service").split()
+    assert "batch-job-prepared.service" in after
+    assert host.check_output(f"{show} Persistent batch-job-weekdays.timer") == "no"
+    assert host.check_output(f"{show} Persistent batch-job-confined.timer") == "yes"
+
+
 def test_a_user_or_a_group_that_the_host_lacks_is_refused_before_anything_changes(declare, host):
     reporter = host.file("/usr/local/bin/batch-job")
     host.check_output("mv /usr/local/bin/batch-job /srv/batch-job")

@@ -23,6 +23,8 @@ ESCAPES = CONTROLS | str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "
 SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
 # Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
 NOT_DECLARED = {
+    "after",
+    "catch_up",
     "command",
     "credentials",
     "enabled",
