@@ -107,6 +107,11 @@ def test_the_reporter_is_told_what_was_declared_and_no_more():
     assert json.loads(declaration_files([job])["jobs/a.json"]) == {"name": "a", "grace": "1h"}
 
 
+def test_the_expressions_of_a_list_become_one_text():
+    (content,) = declaration_files([{"name": "a", "on_calendar": ["daily", "Sat 9:00"]}]).values()
+    assert json.loads(content)["on_calendar"] == "daily; Sat 9:00"
+
+
 @pytest.mark.parametrize(("enabled", "is_kept"), [(True, True), ("yes", True), ("no", False)])
 def test_a_job_that_is_switched_off_is_left_out(enabled, is_kept):
     assert bool(enabled_jobs([{"name": "a", "enabled": enabled}])) is is_kept

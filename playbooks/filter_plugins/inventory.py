@@ -20,7 +20,15 @@ from jinja2 import TemplateError
 # The role's own rules for words of a unit, and the reporter's for values.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/batch_job/filter_plugins"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
-from units import SPECS, as_written, credentials, one_line, systemd_command, unit_options
+from units import (
+    SPECS,
+    as_written,
+    calendar_expressions,
+    credentials,
+    one_line,
+    systemd_command,
+    unit_options,
+)
 
 from batch_job.config import READERS, read_value
 from batch_job.durations import duration
@@ -137,13 +145,15 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
         is_text = option["type"] == "str" and READERS.get(key) is not duration
         if is_text and key in job and not isinstance(job[key], str):
             raise ValueError(f"{key} is a text, not {job[key]!r}: put quotes around it")
+    if job.get("on_calendar") is not None:
+        calendar_expressions(job["on_calendar"])
     if job.get("timezone") and not job.get("on_calendar"):
         raise ValueError("a timezone needs on_calendar")
     for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
     _check_command(job)
     for key in options.keys() & READERS.keys():
-        if job.get(key) is not None:
+        if job.get(key) is not None and options[key]["type"] != "raw":
             read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
 
 

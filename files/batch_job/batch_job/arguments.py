@@ -204,7 +204,11 @@ def _declaration_options() -> Parser:
         metavar="26h",
         help="longest time between two successes",
     )
-    due.add_argument("--on-calendar", metavar="EXPR", help="schedule, as in systemd.time(7)")
+    due.add_argument(
+        "--on-calendar",
+        metavar="EXPR",
+        help="schedule, as in systemd.time(7); several are separated by semicolons",
+    )
     group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
     group.add_argument("--owner", help="who gets the alerts")

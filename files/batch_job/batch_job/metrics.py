@@ -92,7 +92,7 @@ def declaration(job: Job) -> list[Metric]:
         return []
     schedule = job.schedule
     if schedule.on_calendar:
-        when = schedule.expression
+        when = "; ".join(schedule.expressions)
     else:
         when = f"within {spoken(schedule.max_age, words=4)}" if schedule.max_age else ""
     labels = {

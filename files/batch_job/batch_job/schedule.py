@@ -26,6 +26,7 @@ class Schedule(NamedTuple):
     next scheduled start; else `max_age` after the last one; with neither it is never due.
     """
 
+    # Several calendar expressions are separated by semicolons: the earliest start counts.
     on_calendar: str | None = None
     timezone: str | None = None
     randomized_delay: int = 0
@@ -39,9 +40,11 @@ class Schedule(NamedTuple):
         return not self.on_calendar and not self.max_age
 
     @property
-    def expression(self) -> str:
-        """The calendar expression with its time zone, as in `OnCalendar=`; empty without one."""
-        return " ".join(word for word in (self.on_calendar, self.timezone) if word)
+    def expressions(self) -> list[str]:
+        """The calendar expressions with their time zone, as in `OnCalendar=`."""
+        zone = f" {self.timezone}" if self.timezone else ""
+        texts = self.on_calendar.split(";") if self.on_calendar else []
+        return [text.strip() + zone for text in texts]
 
     @property
     def allowance(self) -> int:
@@ -56,12 +59,13 @@ def deadlines(
 
     Raises ScheduleError; see `next_starts`.
     """
-    expressions = [schedule.expression for schedule in schedules if schedule.on_calendar]
+    expressions = [text for schedule in schedules for text in schedule.expressions]
     starts = dict(zip(expressions, next_starts(expressions, after, timeout_seconds)))
     due: list[float | None] = []
     for schedule in schedules:
         if schedule.on_calendar:
-            due.append(starts[schedule.expression] + schedule.allowance)
+            first = min(starts[text] for text in schedule.expressions)
+            due.append(first + schedule.allowance)
         else:
             due.append(after + schedule.max_age if schedule.max_age else None)
     return due

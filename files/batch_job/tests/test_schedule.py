@@ -75,6 +75,25 @@ def test_several_expressions_keep_their_order(systemd):
     assert [utc(each).hour for each in found] == [23, 1, 12, 1]
 
 
+@pytest.mark.parametrize(
+    ("after", "due"),
+    [
+        # Friday, Saturday, Sunday.
+        ("2026-11-20T20:00:00", "2026-11-20T22:30:00"),
+        ("2026-11-20T22:30:00", "2026-11-21T20:00:00"),
+        ("2026-11-22T20:00:00", "2026-11-23T22:30:00"),
+    ],
+)
+def test_of_several_expressions_the_earliest_start_counts(systemd, after, due):
+    job = Schedule("Mon..Fri 22:30; Sat,Sun 20:00", "UTC", grace=60)
+    assert deadlines([job], at(after)) == [at(due) + 60]
+
+
+def test_each_of_several_expressions_gets_the_time_zone(systemd):
+    job = Schedule("23:00; 06:00", "Europe/Berlin", grace=0)
+    assert deadlines([job], at("2026-07-01T08:00:00")) == [at("2026-07-01T21:00:00")]
+
+
 def test_schedules_of_all_sorts_keep_their_order(systemd):
     after = at("2026-11-20T00:00:00")
     mixed = [Schedule(max_age=60), Schedule("01:00 UTC", grace=0), Schedule()]

@@ -66,6 +66,12 @@ def test_a_unit_waits_for_jobs_before_it_and_a_timer_may_leave_out_what_it_misse
     assert host.check_output(f"{show} Persistent batch-job-confined.timer") == "yes"
 
 
+def test_a_timer_has_every_expression_of_a_list(host):
+    timers = host.check_output("systemctl show --property TimersCalendar batch-job-prepared.timer")
+    assert timers.count("OnCalendar=") == 2
+    assert "OnCalendar=Sat,Sun 2098-01-* 20:00" in timers
+
+
 def test_a_user_or_a_group_that_the_host_lacks_is_refused_before_anything_changes(declare, host):
     reporter = host.file("/usr/local/bin/batch-job")
     host.check_output("mv /usr/local/bin/batch-job /srv/batch-job")

@@ -105,6 +105,24 @@ def unit_options(options: Mapping[str, Any], place: str = "unit_options") -> lis
     return lines
 
 
+def calendar_expressions(on_calendar: Any) -> list[str]:
+    """Return the calendar expressions of a job, for an `OnCalendar=` each.
+
+    Raises AnsibleFilterError for what YAML made of other words, and for several in one text.
+    """
+    is_list = isinstance(on_calendar, list)
+    texts = on_calendar if is_list else [on_calendar]
+    if not texts:
+        raise AnsibleFilterError("on_calendar is an empty list")
+    for number, text in enumerate(texts, 1):
+        place = f"on_calendar, expression {number}" if is_list else "on_calendar"
+        if not as_written(text, place).strip():
+            raise AnsibleFilterError(f"{place} is empty")
+        if ";" in one_line(text):
+            raise AnsibleFilterError(f"{place}: {text!r} is not one expression; write a list")
+    return [text.strip() for text in texts]
+
+
 def credentials(files: Mapping[str, Any]) -> list[str]:
     """Return values of `LoadCredential=`; a relative path is one below `/etc/batch-job`."""
     values = []
@@ -161,6 +179,8 @@ def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             for key in types
             if key not in NOT_DECLARED and job.get(key) is not None
         }
+        if "on_calendar" in declaration:
+            declaration["on_calendar"] = "; ".join(calendar_expressions(job["on_calendar"]))
         files[f"jobs/{job['name']}.json"] = json.dumps(declaration, indent=2) + "\n"
     return files
 
@@ -178,6 +198,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "calendar_expressions": calendar_expressions,
             "credentials": credentials,
             "declaration_files": declaration_files,
             "directories": directories,
