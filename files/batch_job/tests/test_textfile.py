@@ -533,7 +533,7 @@ def test_the_alert_rules_judge_the_jobs_of_a_directory(host, series, eventually)
     host.run("false", job="two")
     host("run", "--job", "pipeline", "--instance", "", "--", "false")
     eventually(lambda: series(firing) == {("two", INSTANCE, 1), ("pipeline", None, 1)})
-    states = {("one", INSTANCE, 0), ("two", INSTANCE, 8), ("pipeline", None, 8)}
+    states = {("one", INSTANCE, 0), ("two", INSTANCE, 9), ("pipeline", None, 9)}
     eventually(lambda: series("batch_job:state") == states)
     host.run("false", job="one")
     host.run("true", job="two")
