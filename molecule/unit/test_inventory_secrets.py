@@ -122,6 +122,13 @@ def test_a_password_that_does_not_fit_its_hash_is_refused(ready, message):
     assert HASH not in fault
 
 
+def test_a_password_in_place_of_its_hash_is_refused():
+    users = {"basic_auth_users": {"me": "correct horse"}}
+    [fault] = faults(pushgateway_web_config=users)
+    assert "the value of me is no bcrypt hash" in fault
+    assert "correct horse" not in fault
+
+
 @pytest.mark.parametrize(
     ("path", "is_refused"),
     [

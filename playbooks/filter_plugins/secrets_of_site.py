@@ -144,6 +144,10 @@ class _Role:
         """Yield a sentence if the rollout could not enter the service that it configures."""
         users = self.web_config.get("basic_auth_users") or {}
         name = self.ready.get("username")
+        for user, text in users.items():
+            if not re.match(r"\$2[aby]\$", str(text)):
+                yield f"{self.role}_web_config: the value of {user} is no bcrypt hash: hash it"
+                return
         if not users:
             return
         if name not in users:

@@ -156,7 +156,7 @@ def test_a_notification_says_all_that_is_needed_at_night():
     said = alert["annotations"]
     assert said["summary"] == "fails on worker failed (exit-code) with exit code 1"
     assert "The last success ended at 20" in said["description"]
-    assert "journalctl --unit 'batch-job-fails' on worker" in said["description"]
+    assert "journalctl --unit 'batch-job-fails.service' on worker" in said["description"]
     assert said["runbook_url"] == "http://watcher:9090/user/runbooks/BatchJobFailed.md"
 
 

@@ -6,6 +6,8 @@ import yaml
 testinfra_hosts = ["ansible://boards12"]
 
 UNIT = "/etc/systemd/system/grafana-server.service.d"
+# Names the secret files that are the role's.
+SECRETS = "/etc/grafana/.secret-files"
 DATASOURCE = "/etc/grafana/provisioning/datasources/batch_jobs.yaml"
 
 
@@ -13,7 +15,7 @@ DATASOURCE = "/etc/grafana/provisioning/datasources/batch_jobs.yaml"
 def existing(copy):
     """Make a host's Grafana somebody else's, without a trace of the role's configuration."""
     copy.host.check_output("echo '; theirs' >> /etc/grafana/grafana.ini")
-    copy.host.check_output(f"rm -r {UNIT} {DATASOURCE} && systemctl daemon-reload")
+    copy.host.check_output(f"rm -r {UNIT} {DATASOURCE} {SECRETS} && systemctl daemon-reload")
     copy.host.check_output("systemctl restart grafana-server")
     return copy
 

@@ -51,28 +51,36 @@ def test_upgrade_and_rollback_keep_pushed_metrics_and_both_releases(copy):
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
+    ("variables", "words"),
     [
         (
             {
                 "pushgateway_version": mirror.versions()["pushgateway"][1],
                 "pushgateway_checksum": "sha256:" + "0" * 64,
             },
-            "has the wrong checksum, nothing was installed",
+            ["has the wrong checksum, nothing was installed"],
         ),
-        ({"pushgateway_web_config": {"tls_server_config": {"cert_fil": "x"}}}, "cert_fil"),
-        ({"pushgateway_web_config": {"basic_auth_users": {"me": "change me"}}}, "hash"),
-        ({"pushgateway_persistence_interval": "5seconds"}, 'unknown unit "seconds"'),
+        (
+            {"pushgateway_web_config": {"tls_server_config": {"cert_fil": "x"}}},
+            ["cert_fil", "nothing was changed"],
+        ),
+        (
+            {"pushgateway_web_config": {"basic_auth_users": {"me": "change me"}}},
+            ["pushgateway_web_config: the value of me is no bcrypt hash"],
+        ),
+        (
+            {"pushgateway_persistence_interval": "5seconds"},
+            ['unknown unit "seconds"', "nothing was changed"],
+        ),
     ],
     ids=["wrong checksum", "misspelt key", "no hash", "no duration"],
 )
 def test_what_would_end_the_program_is_refused_while_it_runs_on(
-    host, gateway, refused, variables, message
+    host, gateway, refused, variables, words
 ):
     before = host.service("pushgateway").systemd_properties["MainPID"], version(gateway)
     refusal = refused("debian13", "pushgateway", **variables)
-    assert message in refusal
-    assert "nothing was changed" in refusal or "nothing was installed" in refusal
+    assert [word for word in words if word not in refusal] == []
     assert (host.service("pushgateway").systemd_properties["MainPID"], version(gateway)) == before
 
 
