@@ -64,7 +64,7 @@ bench: preflight .venv/ready-dev ## Measure what rollouts, reports, rules and no
 docs: .venv/ready-dev ## Write the tables of variables into the roles' READMEs
 	@python roles/role_readme.py
 
-dashboards: .venv/ready-dev ## Write the dashboards' JSON
+dashboards: .venv/ready-dev ## Write the dashboards' JSON, and the states that the page shows
 	@python -m dashboards
 
 pictures: preflight .venv/ready-dev ## Draw the previews of the dashboards for the README, with Chromium

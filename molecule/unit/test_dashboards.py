@@ -18,8 +18,8 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from batch_job import outcome
-from dashboards import queries
-from dashboards.__main__ import DASHBOARDS, DIRECTORY, render
+from dashboards import page_states, queries
+from dashboards.__main__ import DASHBOARDS, DIRECTORY, PAGE, render
 from dashboards.states import NUMBERS, RESULTS, STATES
 from lab import REPOSITORY
 from preview import evaluation, page, week
@@ -77,6 +77,10 @@ def variables_of(board):
 @every_board
 def test_the_committed_json_is_what_the_generator_writes(name):
     assert (DIRECTORY / name).read_text() == render(name)
+
+
+def test_the_page_calls_states_as_the_generator_writes_them():
+    assert (PAGE / "states.js").read_text() == page_states.render()
 
 
 def test_there_is_no_json_without_a_generator():
