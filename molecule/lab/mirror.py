@@ -89,11 +89,12 @@ def unpack_programs() -> None:
         if missing:
             folder = MIRROR / release / "releases" / "download" / f"v{versions()[release][0]}"
             (archive,) = folder.glob("*.tar.gz")
+            top = archive.name.removesuffix(".tar.gz")
             with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-                packed.extractall(scratch, filter="data")
                 for name in missing:
-                    unpacked = Path(scratch, archive.name.removesuffix(".tar.gz"), name)
-                    unpacked.rename(programs.DIRECTORY / name)
+                    # Without `filter`: Debian 12's Python has none.
+                    packed.extract(f"{top}/{name}", scratch)
+                    Path(scratch, top, name).rename(programs.DIRECTORY / name)
 
 
 def _fetch_upstream(names: Collection[str]) -> dict[str, list[str]] | None:
