@@ -1,0 +1,36 @@
+// The worst state of each of the last days, as bars: the worse, the higher.
+
+import { svg } from "./dom.js";
+import { DAYS, stateOf } from "./jobs.js";
+import { STATES } from "./states.js";
+import { day as dayName } from "./text.js";
+
+const STEP = 5;
+const HEIGHT = 20;
+const LEAST = 5;
+
+const heightOf = (state) => LEAST + ((HEIGHT - LEAST) * Math.min(state, STATES.length)) / (STATES.length - 1);
+
+/** Return the sentence that tells what the bars show. */
+export function summary(days) {
+  const known = days.filter((day) => day.state !== undefined);
+  if (!known.length) return "nothing is known of its last days";
+  const bad = known.filter((day) => day.state > 0);
+  const fine = `${known.length - bad.length} of ${known.length} days fine`;
+  const list = bad.slice(-5).map((day) => `${dayName(day.time)} ${stateOf(day.state).name}`);
+  return [fine, ...list].join(", ");
+}
+
+/** Return the bars of a job's days. */
+export function bars(days) {
+  const box = { class: "bars", viewBox: `0 0 ${DAYS * STEP} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary(days) };
+  return svg("svg", box, days.map(bar));
+}
+
+function bar({ time, state }, number) {
+  const place = { x: number * STEP, width: STEP - 1 };
+  if (state === undefined) return svg("rect", { ...place, y: HEIGHT - 1, height: 1, class: "unknown" });
+  const height = heightOf(state);
+  const title = svg("title", {}, `${dayName(time)}: ${stateOf(state).name}`);
+  return svg("rect", { ...place, y: HEIGHT - height, height, fill: stateOf(state).color }, title);
+}
