@@ -1,9 +1,14 @@
 """What an operator writes into the inventory: read, or refused with a clear sentence."""
 
+import datetime
+import json
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from jinja2 import UndefinedError
+from units import declaration_files
 
+from batch_job.config import instant
 from inventory import declared_jobs, service_options, unknown_names, without_repeats
 
 JOB = {"name": "nightly", "max_age": "26h"}
@@ -19,6 +24,7 @@ def test_a_declared_job_gets_its_host_its_defaults_and_seconds():
             "max_age_seconds": 93600,
             "min_size_bytes": None,
             "after": [],
+            "paused_until_timestamp_seconds": None,
         }
     ]
 
@@ -29,10 +35,32 @@ def test_a_job_with_a_calendar_needs_no_age():
     assert (declared["max_age_seconds"], declared["min_size_bytes"]) == (None, 4096)
 
 
-def test_a_disabled_job_is_not_declared_but_checked():
-    assert declared_jobs([{**JOB, "enabled": False}], "web-1") == []
+def test_a_disabled_job_is_paused_without_an_end_and_checked():
+    (declared,) = declared_jobs([{**JOB, "enabled": False}], "web-1")
+    assert declared["paused_until_timestamp_seconds"] == "+Inf"
     with pytest.raises(AnsibleFilterError, match="there is no max_agee"):
         declared_jobs([{**JOB, "enabled": False, "max_agee": "1h"}], "web-1")
+
+
+DAY = datetime.date(2099, 12, 24)
+
+
+@pytest.mark.parametrize(
+    ("job", "instance", "end"),
+    [
+        ({"paused_until": DAY}, "web-1", "2099-12-24T00:00:00+00:00"),
+        ({"paused_until": "2099-12-24"}, "web-1", "2099-12-24T00:00:00+00:00"),
+        ({"paused_until": DAY, "timezone": "Europe/Berlin"}, "web-1", "2099-12-23T23:00:00+00:00"),
+        ({"paused_until": DAY}, None, "2099-12-24T00:00:00+00:00"),
+    ],
+    ids=["YAML's date", "text", "time zone", "external"],
+)
+def test_a_pause_ends_at_one_instant_for_prometheus_and_the_host(job, instance, end):
+    job = {**JOB, **job}
+    (declared,) = declared_jobs([job], instance)
+    (content,) = declaration_files([job]).values()
+    assert json.loads(content)["paused_until"] == end
+    assert declared["paused_until_timestamp_seconds"] == instant(end)
 
 
 def test_an_external_job_has_no_host_unless_it_says_so():
@@ -53,7 +81,12 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"max_age": "26 hours"}, "max_age: '26 hours' is not a duration"),
         ({"max_runtime": "long"}, "max_runtime: 'long' is not a duration"),
         ({"grace": "0h"}, "grace: '0h' is not a duration"),
-        ({"timezone": "Europe/Berlin"}, "a timezone needs on_calendar"),
+        ({"timezone": "Europe/Berlin"}, "a timezone needs on_calendar or paused_until"),
+        ({"paused_until": datetime.date(2026, 1, 2)}, "paused_until: 2026-01-02 is past and the"),
+        ({"paused_until": 20991224}, "paused_until: 20991224 is not a day such as 2026-12-24"),
+        ({"paused_until": "Christmas"}, "paused_until: Christmas is not a day such as 2026-12-24"),
+        ({"paused_until": datetime.datetime(2099, 1, 2)}, "00:00:00 is not a day such as"),
+        ({"paused_until": DAY, "timezone": "Mars/Base"}, "timezone: there is no Mars/Base on this"),
         ({"owner": 7}, "owner is a text, not 7: put quotes around it"),
         ({"on_calendar": 720}, "on_calendar: YAML reads it as 720; put quotes around it"),
         ({"on_calendar": ["daily", 720]}, "on_calendar, expression 2: YAML reads it as 720; put"),

@@ -6,6 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -26,6 +27,7 @@ from units import (
     calendar_expressions,
     credentials,
     one_line,
+    pause_end,
     systemd_command,
     unit_options,
 )
@@ -51,9 +53,10 @@ def declared_jobs(
     """Return the declarations for Prometheus: of the jobs of an instance, or of external jobs.
 
     Each has name, instance, owner, severity, max_age_seconds (null when only a calendar decides
-    when the job is due), min_size_bytes (null when none was declared) and after (the names of the
-    jobs that run before). Raises AnsibleFilterError that names the job and its unknown key, missing
-    key or bad value.
+    when the job is due), min_size_bytes (null when none was declared), after (the names of the
+    jobs that run before) and paused_until_timestamp_seconds (null for a job that is not paused,
+    "+Inf" for one that is switched off). Raises AnsibleFilterError that names the job and its
+    unknown key, missing key or bad value.
     """
     variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
@@ -80,21 +83,32 @@ def declared_jobs(
                 "max_age_seconds": None if max_age is None else duration(str(max_age)),
                 "min_size_bytes": None if minimum is None else int(minimum),
                 "after": list(job.get("after") or []),
+                "paused_until_timestamp_seconds": _paused_until(job),
             }
-            enabled = boolean(job.get("enabled", True))
         except (ValueError, AnsibleFilterError) as error:
             raise AnsibleFilterError(f"{variable}, job {name!r}: {error}") from None
         if (result["name"], result["instance"]) in names:
             raise AnsibleFilterError(f"{variable}: {result['name']!r} is declared twice")
         names.add((result["name"], result["instance"]))
         order[result["name"]] = result["after"]
-        if enabled:
-            declared.append(result)
+        declared.append(result)
     try:
         _check_order(order)
     except ValueError as error:
         raise AnsibleFilterError(f"{variable}, {error}") from None
     return declared
+
+
+def _paused_until(job: Mapping[str, Any]) -> int | str | None:
+    """Return until when a job is paused, in Unix seconds, or "+Inf". Raises ValueError."""
+    end = pause_end(job)
+    if end and end <= datetime.now(UTC):
+        raise ValueError(
+            f"paused_until: {job['paused_until']} is past and the job is watched; remove the key"
+        )
+    if not boolean(job.get("enabled", True)):
+        return "+Inf"
+    return int(end.timestamp()) if end else None
 
 
 def _check_order(order: Mapping[str, list[str]]) -> None:
@@ -147,8 +161,8 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
             raise ValueError(f"{key} is a text, not {job[key]!r}: put quotes around it")
     if job.get("on_calendar") is not None:
         calendar_expressions(job["on_calendar"])
-    if job.get("timezone") and not job.get("on_calendar"):
-        raise ValueError("a timezone needs on_calendar")
+    if job.get("timezone") and not job.get("on_calendar") and not job.get("paused_until"):
+        raise ValueError("a timezone needs on_calendar or paused_until")
     for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
     _check_command(job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,14 @@ class Job(NamedTuple):
     is_damaged: bool = False
 
 
+def instant(text: str) -> int:
+    """Return an ISO 8601 time with its offset from UTC in Unix seconds. Raises ValueError."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return int(time.timestamp())
+
+
 # How to read each key of a declaration. The inventory's jobs have more, which only the unit needs.
 READERS: dict[str, Callable[[str], Any]] = {
     "name": job_name,
@@ -47,6 +56,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "max_runtime": duration,
     "grace": duration,
     "max_age": duration,
+    "paused_until": instant,
     "user": str,
 }
 

@@ -95,6 +95,10 @@ def declaration(job: Job) -> list[Metric]:
         when = "; ".join(schedule.expressions)
     else:
         when = f"within {spoken(schedule.max_age, words=4)}" if schedule.max_age else ""
+    if schedule.paused_until:
+        # In the label, so that a pause that was taken back moves the deadline.
+        end = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(schedule.paused_until))
+        when = "; ".join(filter(None, [when, f"paused until {end}"]))
     labels = {
         "owner": job.owner,
         "severity": job.severity,

@@ -133,6 +133,9 @@ def addition(candidate: Candidate, group: Mapping[str, Samples], now: float) -> 
     )
     current = _value(group, DEADLINE)
     is_kept = current is not None and not candidate.is_new and (is_same_schedule or current < now)
+    if current is not None and current < (job.schedule.paused_until or 0):
+        # What was due before or during a pause is due after it.
+        is_kept = False
     if deadline is None or is_kept:
         return Addition(changed, None)
     family = metrics.gauge("deadline_timestamp_seconds", deadline)

@@ -23,7 +23,8 @@ class Schedule(NamedTuple):
     """When a job runs and how late its success may be. All durations are in seconds.
 
     With `on_calendar`, the next success is due `randomized_delay + max_runtime + grace` after the
-    next scheduled start; else `max_age` after the last one; with neither it is never due.
+    next scheduled start; else `max_age` after the last one; with neither it is never due. During a
+    pause, both count from its end.
     """
 
     # Several calendar expressions are separated by semicolons: the earliest start counts.
@@ -33,6 +34,8 @@ class Schedule(NamedTuple):
     max_runtime: int | None = None
     grace: int = duration(DEFAULT_GRACE)
     max_age: int | None = None
+    # The end of a pause, in Unix seconds.
+    paused_until: int | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -59,15 +62,25 @@ def deadlines(
 
     Raises ScheduleError; see `next_starts`.
     """
-    expressions = [text for schedule in schedules for text in schedule.expressions]
-    starts = dict(zip(expressions, next_starts(expressions, after, timeout_seconds)))
+    begins = [max(after, schedule.paused_until or 0) for schedule in schedules]
+    starts: dict[tuple[float, str], float] = {}
+    # One call for all jobs that are not paused.
+    for begin in sorted(set(begins)):
+        expressions = [
+            text
+            for schedule, its_begin in zip(schedules, begins)
+            if its_begin == begin
+            for text in schedule.expressions
+        ]
+        elapses = next_starts(expressions, begin, timeout_seconds)
+        starts.update(((begin, text), start) for text, start in zip(expressions, elapses))
     due: list[float | None] = []
-    for schedule in schedules:
+    for schedule, begin in zip(schedules, begins):
         if schedule.on_calendar:
-            first = min(starts[text] for text in schedule.expressions)
+            first = min(starts[begin, text] for text in schedule.expressions)
             due.append(first + schedule.allowance)
         else:
-            due.append(after + schedule.max_age if schedule.max_age else None)
+            due.append(begin + schedule.max_age if schedule.max_age else None)
     return due
 
 

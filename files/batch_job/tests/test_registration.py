@@ -88,6 +88,16 @@ def test_what_is_overdue_stays_overdue_under_another_schedule(compare):
     assert compare(changed, 900) == (["info"], False)
 
 
+@pytest.mark.parametrize("deadline", [NOW - 1, NOW + 1], ids=["overdue", "due"])
+def test_a_pause_moves_the_deadline_once_and_back_when_it_is_taken_back(compare, deadline):
+    compare.register(JOB, deadline)
+    paused = JOB._replace(schedule=JOB.schedule._replace(paused_until=NOW + 500))
+    assert compare(paused, NOW + 900) == (WHOLE, True)
+    compare.register(paused, NOW + 900)
+    assert compare(paused, NOW + 950) == ([], False)
+    assert compare(JOB, NOW + 2) == (WHOLE, True)
+
+
 def test_a_job_that_was_switched_off_meanwhile_gets_a_new_deadline(compare):
     compare.register(JOB, NOW - 1)
     assert compare(JOB, 900, is_new=True) == (WHOLE, True)

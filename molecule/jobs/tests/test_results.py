@@ -280,6 +280,14 @@ def test_a_condition_of_the_unit_leaves_a_run_out(job, host):
     assert prepared.value("last_completion_timestamp_seconds") == before
 
 
+def test_a_paused_job_does_not_run_and_is_due_after_its_pause(job, host):
+    paused = job("paused")
+    assert paused.run() == 0
+    assert not host.file("/tmp/paused").exists
+    assert paused.value("last_start_timestamp_seconds") is None
+    assert time.strftime("%Y", time.gmtime(paused.value("deadline_timestamp_seconds"))) == "2099"
+
+
 @pytest.fixture
 def dependent(host):
     """Let the job `confined` require a unit that fails, by a drop-in as an operator would."""

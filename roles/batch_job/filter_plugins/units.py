@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from ansible.errors import AnsibleFilterError
@@ -123,6 +126,38 @@ def calendar_expressions(on_calendar: Any) -> list[str]:
     return [text.strip() for text in texts]
 
 
+def pause_end(job: Mapping[str, Any]) -> datetime | None:
+    """Return when the pause of a job ends, in UTC: at the beginning of that day in its time zone.
+
+    None for a job that is not paused. Raises AnsibleFilterError.
+    """
+    day = job.get("paused_until")
+    if day is None:
+        return None
+    if isinstance(day, str):
+        with suppress(ValueError):
+            day = date.fromisoformat(day)
+    if isinstance(day, datetime) or not isinstance(day, date):
+        raise AnsibleFilterError(f"paused_until: {day} is not a day such as 2026-12-24")
+    zone = job.get("timezone") or "UTC"
+    try:
+        return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+    except (ValueError, ZoneInfoNotFoundError):
+        raise AnsibleFilterError(
+            f"timezone: there is no {zone} on this machine (older names are in tzdata-legacy)"
+        ) from None
+
+
+def declared_value(job: Mapping[str, Any], key: str, is_text: bool) -> Any:
+    """Return the value of a key of a job as the reporter reads it."""
+    if key == "on_calendar":
+        return "; ".join(calendar_expressions(job[key]))
+    if key == "paused_until":
+        end = pause_end(job)
+        return end.isoformat() if end else None
+    return str(job[key]) if is_text else job[key]
+
+
 def credentials(files: Mapping[str, Any]) -> list[str]:
     """Return values of `LoadCredential=`; a relative path is one below `/etc/batch-job`."""
     values = []
@@ -175,12 +210,10 @@ def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     files = {}
     for job in jobs:
         declaration = {
-            key: str(job[key]) if types[key] == "str" else job[key]
+            key: declared_value(job, key, types[key] == "str")
             for key in types
             if key not in NOT_DECLARED and job.get(key) is not None
         }
-        if "on_calendar" in declaration:
-            declaration["on_calendar"] = "; ".join(calendar_expressions(job["on_calendar"]))
         files[f"jobs/{job['name']}.json"] = json.dumps(declaration, indent=2) + "\n"
     return files
 
@@ -204,6 +237,7 @@ class FilterModule:
             "directories": directories,
             "enabled_jobs": enabled_jobs,
             "marked_files": marked_files,
+            "pause_end": pause_end,
             "systemd_command": systemd_command,
             "unit_options": unit_options,
             "with_defaults": with_defaults,
