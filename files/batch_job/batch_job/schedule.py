@@ -72,7 +72,9 @@ def deadlines(
             if its_begin == begin
             for text in schedule.expressions
         ]
-        elapses = next_starts(expressions, begin, timeout_seconds)
+        # A start at the very end of a pause is the first one after it.
+        is_pause_end = begin > after
+        elapses = next_starts(expressions, begin - is_pause_end, timeout_seconds)
         starts.update(((begin, text), start) for text, start in zip(expressions, elapses))
     due: list[float | None] = []
     for schedule, begin in zip(schedules, begins):

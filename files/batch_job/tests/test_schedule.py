@@ -103,9 +103,11 @@ def test_schedules_of_all_sorts_keep_their_order(systemd):
 def test_a_deadline_counts_from_the_end_of_a_pause(systemd):
     after, end = at("2026-11-20T00:00:00"), at("2026-12-24T00:00:00")
     job = Schedule("01:00 UTC", grace=0)
-    schedules = [job, job._replace(paused_until=end), Schedule(max_age=60, paused_until=end)]
-    assert deadlines(schedules, after) == [after + HOUR, end + HOUR, end + 60]
-    assert deadlines(schedules, end + HOUR) == [end + 25 * HOUR, end + 25 * HOUR, end + HOUR + 60]
+    midnight = Schedule("daily UTC", grace=0, paused_until=end)
+    paused = [job._replace(paused_until=end), midnight, Schedule(max_age=60, paused_until=end)]
+    assert deadlines([job, *paused], after) == [after + HOUR, end + HOUR, end, end + 60]
+    later = [end + 25 * HOUR, end + 24 * HOUR, end + HOUR + 60]
+    assert deadlines(paused, end + HOUR) == later
 
 
 def test_a_fraction_of_a_second_is_cut_off(systemd):
