@@ -159,7 +159,7 @@ function alerts(job, { alerts: firing, descriptions }, at) {
     const known = descriptions.get(alertname);
     const details = html("details", { class: "what-to-do" }, html("summary", {}, "What to do"));
     // Read when somebody wants it.
-    details.addEventListener("toggle", () => details.append(runbookOf(alertname, { job, at })), { once: true });
+    details.addEventListener("toggle", () => details.append(runbookOf(alertname, { level: 4, job, at })), { once: true });
     const since = known?.activeAt && Date.parse(known.activeAt) / 1000;
     return html(
       "li",
@@ -295,10 +295,9 @@ function further(job, unit) {
 /** Return how to declare a job that nobody has declared. */
 function declaration(job, isUndeclared, { runs: found }) {
   if (!isUndeclared) return html("section", { hidden: true });
-  const gaps = found.slice(1).map((run, index) => found[index].end - run.end);
-  const longest = gaps.length ? Math.max(...gaps) : DAY;
-  // Half as long again as the longest gap that was seen.
-  const age = `${Math.max(1, Math.ceil((1.5 * longest) / 3600))}h`;
+  const gaps = found.slice(1).map((run, index) => found[index].end - run.end).sort((a, b) => a - b);
+  const usual = gaps.length ? gaps[Math.floor(gaps.length / 2)] : DAY;
+  const age = `${Math.max(1, Math.ceil((1.5 * usual) / 3600))}h`;
   const lines = [
     job.host ? "batch_job_jobs:" : "batch_job_external:",
     `  - name: ${text.yamlText(job.name)}`,
@@ -312,6 +311,6 @@ function declaration(job, isUndeclared, { runs: found }) {
     html("h3", {}, "To declare it"),
     html("p", {}, "Nobody would be notified if it stopped. In the inventory, ", file, ":"),
     html("pre", {}, html("code", {}, lines.join("\n"))),
-    html("p", {}, "Without a schedule, a success is due within ", html("code", {}, "max_age"), " after the last one: here, half as long again as the longest time between two of its runs that Prometheus saw."),
+    html("p", {}, "Without a schedule, a success is due within ", html("code", {}, "max_age"), " after the last one: here, half as long again as the usual time between two of its runs."),
   );
 }

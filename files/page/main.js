@@ -111,7 +111,7 @@ function runbookPage(fields) {
     "article",
     { class: "job-view" },
     html("header", {}, html("a", { class: "back", href: back(fields) }, "All jobs"), html("h2", { tabindex: "-1" }, name(fields.runbook))),
-    runbookOf(fields.runbook, { at: fields.at }),
+    runbookOf(fields.runbook, { level: 2, at: fields.at }),
   );
 }
 

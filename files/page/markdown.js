@@ -6,18 +6,23 @@ const ITEM = /^( *)([-*]|\d+\.) +/;
 const INDENT = /^ */;
 const RULE = /^\|?[\s|:-]+\|[\s|:-]*$/;
 const INLINE = /`([^`]+)`|\[([^\]]*)\]\(([^()\s]*)\)|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*/g;
-const FIRST_LEVEL = 3;
 
-/** Return the nodes of a text. `linkTo` gives a link its address, or null for none; `fill` changes code. */
-export function render(markdown, { linkTo = () => null, fill = (code) => code } = {}) {
+/**
+ * Return the nodes of a text.
+ *
+ * `linkTo` gives a link its address, or null for none; `fill` changes code;
+ * `level` is that of a heading with one #.
+ */
+export function render(markdown, { linkTo = () => null, fill = (code) => code, level = 3 } = {}) {
   const inline = (text) => spans(text, { linkTo, fill });
-  return blocks(markdown.replaceAll("\r\n", "\n").split("\n"), inline, fill);
+  return blocks(markdown.replaceAll("\r\n", "\n").split("\n"), { inline, fill, level });
 }
 
 const indentOf = (line) => INDENT.exec(line)[0].length;
 const isBlank = (line) => !line.trim();
 
-function blocks(lines, inline, fill) {
+function blocks(lines, options) {
+  const { inline, fill, level } = options;
   const nodes = [];
   let rest = lines;
   // Each takes its lines from the beginning of the rest.
@@ -35,7 +40,7 @@ function blocks(lines, inline, fill) {
     if (isBlank(line)) take(1);
     else if (/^#{1,6} /.test(line)) {
       const [, marks, title] = /^(#+) +(.*)$/.exec(take(1)[0]);
-      nodes.push(html(`h${Math.min(6, marks.length + FIRST_LEVEL - 1)}`, {}, inline(title)));
+      nodes.push(html(`h${Math.min(6, marks.length + level - 1)}`, {}, inline(title)));
     } else if (line.startsWith("```")) {
       take(1);
       const code = takeWhile((each) => !each.startsWith("```"));
@@ -45,7 +50,7 @@ function blocks(lines, inline, fill) {
       const code = takeWhile((each) => isBlank(each) || indentOf(each) >= 4);
       nodes.push(codeBlock(code.map((each) => each.slice(4)), fill));
     } else if (ITEM.test(line)) {
-      nodes.push(list(takeWhile((each, number) => !number || isInList(each, rest, number)), inline, fill));
+      nodes.push(list(takeWhile((each, number) => !number || isInList(each, rest, number)), options));
     } else if (line.startsWith("|")) {
       nodes.push(table(takeWhile((each) => each.startsWith("|")), inline));
     } else {
@@ -68,7 +73,7 @@ function isInList(line, lines, number) {
   return ITEM.test(line) || indentOf(line) >= 2 || (!isBlank(lines[number - 1]) && continues(line));
 }
 
-function list(lines, inline, fill) {
+function list(lines, options) {
   const [, margin, mark] = ITEM.exec(lines[0]);
   const items = [];
   for (const line of lines) {
@@ -81,7 +86,7 @@ function list(lines, inline, fill) {
   }
   const attributes = /\d/.test(mark) ? { start: parseInt(mark) } : {};
   const children = items.map((item) => {
-    const nodes = blocks(item.lines, inline, fill);
+    const nodes = blocks(item.lines, options);
     // An item of one paragraph needs no space around it.
     const isPlain = nodes[0]?.tagName === "P";
     return html("li", {}, isPlain ? [...nodes[0].childNodes] : nodes[0], nodes.slice(1));

@@ -20,14 +20,18 @@ function filler({ name: jobName = "", host = "" } = {}) {
   return (code) => code.replace(/\b(JOB|HOST)\b/g, (word) => (HARMLESS.test(known[word]) ? known[word] : word));
 }
 
-/** Return an element that holds the runbook of an alert once it has come; of a job, if one is given. */
-export function runbookOf(alert, { job, at } = {}) {
+/**
+ * Return an element that holds the runbook of an alert once it has come.
+ *
+ * `level` is that of the heading above it. The commands name a job if one is given.
+ */
+export function runbookOf(alert, { level, job, at }) {
   const element = html("div", { class: "runbook" }, html("p", { class: "none" }, "Reading …"));
   runbook(alert).then((markdown) => {
     // Its first heading is the name of the alert, which stands above already.
     const body = markdown?.replace(/^# .*\n/, "");
     const missing = ["There is no runbook of ", name(alert), " beside this page, below ", html("code", {}, "runbooks/"), "."];
-    const options = { linkTo: (target) => linkTo(target, at), fill: filler(job) };
+    const options = { linkTo: (target) => linkTo(target, at), fill: filler(job), level };
     element.replaceChildren(...(body ? render(body, options) : [html("p", {}, missing)]));
   });
   return element;

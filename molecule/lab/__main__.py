@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab import LabError, compose_plugin, engine, images, mirror, nodes
+from lab import LabError, browser, compose_plugin, engine, images, mirror, nodes
 from lab.console import fail
 from lab.offline import grafana
 
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             nodes.forget()
         else:
             client = engine.connect()
+            browser.ensure()
             tag = images.ensure(client)
             versions = mirror.ensure(client, tag)
             missing = grafana.ensure(client, tag)

@@ -7,7 +7,6 @@ makes a picture of each page.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lab import browser
 from preview.drawing import PANELS, Canvas, Mark
 from preview.evaluation import View
 
@@ -120,12 +120,11 @@ def page_height(dashboard: Mapping[str, Any], width: int) -> int:
 
 
 def picture(dashboard: Mapping[str, Any], view: View, width: int, target: Path) -> None:
-    """Write a dashboard as PNG. Raises OSError without Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or "chromium"
+    """Write a dashboard as PNG. Raises LabError without Chromium."""
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "page.html")
         source.write_text(page(dashboard, view, width))
-        command = [chromium, "--headless", "--no-sandbox", "--hide-scrollbars"]
+        command = [str(browser.ensure()), "--headless", "--no-sandbox", "--hide-scrollbars"]
         size = f"--window-size={width},{page_height(dashboard, width)}"
         output = [f"--user-data-dir={directory}", f"--screenshot={target}"]
         subprocess.run([*command, size, *output, source.as_uri()], check=True, capture_output=True)

@@ -34,9 +34,9 @@ INTERVAL = 295
 SCRAPES = range(1, int(LENGTH // INTERVAL) + 1)
 RULES = sorted((REPOSITORY / "files/rules").glob("*.rules.yml"))
 
-# The rules' results in the database, and exceptions that no dashboard reads.
+# The rules' results in the database, and exceptions that neither dashboards nor the page read.
 SHOWN = r"ALERTS(_FOR_STATE)?|pushgateway:.+|batch_job:.+"
-INTERNAL = r".+:(.*remembered|declared|declared_since.+|reported.+|last_push_timestamp_seconds)"
+INTERNAL = r".+:(.*remembered|declared_since.+|reported.+|last_push_timestamp_seconds)"
 
 GATEWAYS = ("push-a", "push-b")
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -314,13 +314,13 @@ def database() -> Path:
 
 
 @contextmanager
-def serving() -> Iterator[Prometheus]:
+def serving(*flags: str) -> Iterator[Prometheus]:
     """Run a Prometheus that holds the week, and nothing else; ask it about `NOW`."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         shutil.copytree(database(), directory / "data")
         (directory / "prometheus.yml").write_text("{}")
         # There are no stale markers: a series ends where its next sample is missing.
-        flags = ["--storage.tsdb.retention.time=100y", f"--query.lookback-delta={INTERVAL}s"]
-        with prometheus(directory, *flags) as server:
+        stored = ["--storage.tsdb.retention.time=100y", f"--query.lookback-delta={INTERVAL}s"]
+        with prometheus(directory, *stored, *flags) as server:
             yield server
