@@ -16,7 +16,7 @@ const LADDERS = {
 /** Return round values from 0 to the top of an axis. */
 function ticks(top, unit) {
   const scale = LADDERS[unit].findLast((each) => each <= top) ?? 1;
-  const rough = top / scale / 3;
+  const rough = top / scale / 4;
   const magnitude = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * magnitude).find((each) => each >= rough) * scale;
   return Array.from({ length: Math.floor(top / step) + 1 }, (_, number) => number * step);

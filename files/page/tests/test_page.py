@@ -451,6 +451,15 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(chromium, url, s
     page.context.close()
 
 
+@pytest.mark.parametrize("width", [360, 500, 921, 1031, 1221])
+def test_no_row_is_wider_than_its_table(show, width):
+    page = show()
+    page.set_viewport_size({"width": width, "height": 600})
+    over = rows(page).first.evaluate("row => row.scrollWidth - row.clientWidth")
+    page.set_viewport_size({"width": 1280, "height": 860})
+    assert over <= 0
+
+
 def test_nothing_comes_from_elsewhere_and_no_script_is_inline(fresh, url):
     elsewhere, errors = [], []
     fresh.on(
@@ -474,7 +483,12 @@ def test_nothing_comes_from_elsewhere_and_no_script_is_inline(fresh, url):
 def test_print_has_every_row_and_no_controls(show):
     page = show()
     expect(rows(page)).to_have_count(len(JOBS))
+    # A sheet of A4, upright, without its margins.
+    page.set_viewport_size({"width": 718, "height": 1000})
     page.emulate_media(media="print")
     expect(page.get_by_label("Find")).to_be_hidden()
     expect(rows(page).last).to_be_visible()
+    over = rows(page).first.evaluate("row => row.scrollWidth - row.clientWidth")
     page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 1280, "height": 860})
+    assert over <= 0
