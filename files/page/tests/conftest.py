@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from preview import browsing
+from preview import browsing, week
+from programs import Pushgateway, prometheus
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +50,26 @@ def fresh(chromium: Browser) -> Iterator[Page]:
     page = browsing.open_page(chromium)
     yield page
     page.context.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path, pushgateway: Pushgateway) -> Iterator[str]:
+    """Scrape the gateway, evaluate the rules, serve the page; return its address."""
+    target = pushgateway.url.removeprefix("http://")
+    scraped = {
+        "job_name": "pushgateway",
+        "honor_labels": True,
+        "static_configs": [{"targets": [target], "labels": {"pushgateway": "push"}}],
+    }
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": list(map(str, week.RULES)),
+        "scrape_configs": [scraped],
+    }
+    # JSON is YAML.
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    browsing.install(assets)
+    with prometheus(tmp_path, f"--web.user-assets={assets}") as server:
+        yield f"{server.url}/user/"
