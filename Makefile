@@ -58,7 +58,7 @@ unit: preflight .venv/ready-dev ## Run the tests that need no node; some: TESTS=
 molecule: preflight .venv/ready-dev ## Run the scenarios on systemd nodes; one, on nodes that stay: SCENARIO=jobs TESTS='-k owner'
 	@python -m lab.scenarios $(SCENARIO) --tests="$(TESTS)"
 
-bench: preflight .venv/ready-dev ## Measure what rollouts, reports, rules and notifications cost; one: BENCH=rules
+bench: preflight .venv/ready-dev ## Measure what rollouts, reports, rules, notifications and the page cost; one: BENCH=rules
 	@python -m bench $(BENCH)
 
 docs: .venv/ready-dev ## Write the tables of variables into the roles' READMEs
@@ -67,7 +67,7 @@ docs: .venv/ready-dev ## Write the tables of variables into the roles' READMEs
 dashboards: .venv/ready-dev ## Write the dashboards' JSON, and the states that the page shows
 	@python -m dashboards
 
-pictures: preflight .venv/ready-dev ## Draw the previews of the dashboards for the README, with Chromium
+pictures: preflight .venv/ready-dev ## Draw the previews of the dashboards and the page for the READMEs, with Chromium
 	@python -m lab versions
 	@python -m preview
 

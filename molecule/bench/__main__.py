@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import requests
 
-from bench import notifications, reports, rollouts, rules
+from bench import notifications, page, reports, rollouts, rules
 from lab import LabError
 from lab.console import fail
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "rollouts": rollouts.measure,
     "rules": rules.measure,
     "notifications": notifications.measure,
+    "page": page.measure,
 }
 
 
