@@ -112,16 +112,22 @@ class Pushgateway(clients.Pushgateway):
 
 
 @contextmanager
-def prometheus(directory: Path, *flags: str, port: int = 0) -> Iterator[clients.Prometheus]:
-    """Run Prometheus on `prometheus.yml` and `data` in a directory, until the block ends."""
+def prometheus(
+    directory: Path, *flags: str, port: int = 0, prefix: str = ""
+) -> Iterator[clients.Prometheus]:
+    """Run Prometheus on `prometheus.yml` and `data` in a directory, until the block ends.
+
+    It is below a path if there is a prefix.
+    """
     address = f"127.0.0.1:{port or free_port()}"
-    service = clients.Prometheus(f"http://{address}")
+    service = clients.Prometheus(f"http://{address}{prefix}")
     process = start(
         service,
         "prometheus",
         f"--web.listen-address={address}",
         f"--config.file={directory}/prometheus.yml",
         f"--storage.tsdb.path={directory}/data",
+        f"--web.route-prefix={prefix or '/'}",
         *flags,
     )
     try:

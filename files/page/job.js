@@ -98,9 +98,9 @@ export class JobView {
       this.element.replaceChildren();
     }
     const job = picture.jobs.find((each) => each.key === key);
+    this.job = job;
     this.#section("head", [job, back], () => head(job, jobName, host, back));
     if (!job) return;
-    this.job = job;
     this.now = now;
     // Asked again when the first look is.
     const isDescribing = at === undefined && isBad(job) && picture.jobs.filter(isBad).length <= MAX_DESCRIBED;

@@ -23,26 +23,27 @@ main.before(banner.element);
 let picture;
 let failure;
 let timer;
+let refreshes = 0;
 let shown = {};
 // Where the list was left, for the way back.
 let listed = { hash: "#", scroll: 0 };
 
 /** Return what time it is for Prometheus; the reader's clock may be wrong. */
 function now() {
-  const { at } = address.read();
-  return at ?? picture.now + (performance.now() - picture.received) / 1000;
+  return picture.at ?? picture.now + (performance.now() - picture.received) / 1000;
 }
 
 async function refresh() {
   clearTimeout(timer);
+  const number = ++refreshes;
   const { at } = address.read();
-  try {
-    const fresh = await look(at);
-    if (at !== address.read().at) return;
-    picture = { ...fresh, at, received: performance.now(), wall: Date.now() / 1000 };
+  const answer = await look(at).catch((error) => error);
+  // Somebody wants another time by now.
+  if (number !== refreshes) return;
+  if (answer instanceof Error) fail(answer);
+  else {
+    picture = { ...answer, at, received: performance.now(), wall: Date.now() / 1000 };
     failure = undefined;
-  } catch (error) {
-    fail(error);
   }
   timer = setTimeout(() => document.hidden || refresh(), REFRESH_MILLISECONDS);
   draw();
@@ -59,14 +60,13 @@ function draw() {
   const fields = address.read();
   banner.show({ picture, failure, at: fields.at });
   if (!picture) return;
-  document.body.dataset.loaded = "";
   const bad = picture.jobs.filter(isBad).length;
   document.title = bad ? `(${bad}) Batch jobs` : "Batch jobs";
   write(asOf, `as of ${text.clock(picture.now)}`);
   asOf.title = text.exact(picture.now);
   if (fields.runbook !== undefined) place("runbook", fields.runbook, () => runbookPage(fields));
   else if (fields.job !== undefined) {
-    place("job", keyOf(fields.job, fields.host), () => jobView.element);
+    place("job", keyOf(fields.job, fields.host ?? ""), () => jobView.element);
     jobView.show(picture, fields, back(fields), now).then(focusHeading, (error) => {
       fail(error);
       banner.show({ picture, failure, at: fields.at });
@@ -78,7 +78,6 @@ function draw() {
     if (isBack && shown.left) restore(shown.left);
     listed.hash = location.hash || "#";
   }
-  document.body.dataset.drawn = shown.view;
 }
 
 /** Put a view into the page unless it is there. */
@@ -122,8 +121,8 @@ function tick() {
 }
 
 addEventListener("hashchange", () => {
-  if (picture && address.read().at !== picture.at) refresh();
-  else draw();
+  if (picture && address.read().at === picture.at) draw();
+  else refresh();
 });
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 document.addEventListener("keydown", (event) => {

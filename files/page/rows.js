@@ -53,7 +53,7 @@ class Row {
     mark(this.element, "aria-rowindex", String(number + 2));
     write(this.state, state.name);
     mark(this.state, "title", state.meaning);
-    mark(this.link, "href", address.link({ at, job: job.name, host: job.host }));
+    mark(this.link, "href", address.link({ at, job: job.name, host: job.host || undefined }));
     if (this.shownOwner !== job.owner) {
       this.owner.replaceChildren(job.owner ? name(job.owner, 30) : html("span", { class: "none" }, "nobody"));
       this.shownOwner = job.owner;

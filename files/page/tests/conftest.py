@@ -54,7 +54,7 @@ def fresh(chromium: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def live(tmp_path: Path, pushgateway: Pushgateway) -> Iterator[str]:
-    """Scrape the gateway, evaluate the rules, serve the page; return its address."""
+    """Scrape the gateway, evaluate the rules, serve the page below a path; return its address."""
     target = pushgateway.url.removeprefix("http://")
     scraped = {
         "job_name": "pushgateway",
@@ -71,5 +71,5 @@ def live(tmp_path: Path, pushgateway: Pushgateway) -> Iterator[str]:
     assets = tmp_path / "assets"
     assets.mkdir()
     browsing.install(assets)
-    with prometheus(tmp_path, f"--web.user-assets={assets}") as server:
+    with prometheus(tmp_path, f"--web.user-assets={assets}", prefix="/metrics/of/ours") as server:
         yield f"{server.url}/user/"
