@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
 from units import (
     SPECS,
     as_written,
-    calendar_expressions,
     credentials,
+    declared_value,
     one_line,
     pause_end,
     systemd_command,
@@ -159,16 +159,14 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
         is_text = option["type"] == "str" and READERS.get(key) is not duration
         if is_text and key in job and not isinstance(job[key], str):
             raise ValueError(f"{key} is a text, not {job[key]!r}: put quotes around it")
-    if job.get("on_calendar") is not None:
-        calendar_expressions(job["on_calendar"])
     if job.get("timezone") and not job.get("on_calendar") and not job.get("paused_until"):
         raise ValueError("a timezone needs on_calendar or paused_until")
     for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
     _check_command(job)
     for key in options.keys() & READERS.keys():
-        if job.get(key) is not None and options[key]["type"] != "raw":
-            read_value(key, str(job[key]) if options[key]["type"] == "str" else job[key])
+        if job.get(key) is not None:
+            read_value(key, declared_value(job, key, options[key]["type"] == "str"))
 
 
 def _plain(value: Any, place: str = "") -> Any:

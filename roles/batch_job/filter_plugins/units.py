@@ -149,7 +149,10 @@ def pause_end(job: Mapping[str, Any]) -> datetime | None:
 
 
 def declared_value(job: Mapping[str, Any], key: str, is_text: bool) -> Any:
-    """Return the value of a key of a job as the reporter reads it."""
+    """Return the value of a key of a job as the reporter reads it. Raises AnsibleFilterError.
+
+    A list of calendar expressions is one text there, and the end of a pause a time in UTC.
+    """
     if key == "on_calendar":
         return "; ".join(calendar_expressions(job[key]))
     if key == "paused_until":
