@@ -27,18 +27,23 @@ HOST = guard_login([KEY], "host", "web-1")
 ADDRESS = guard_login([KEY], "host", "v6")
 CI = guard_login([KEY], "user", "ci")
 READER = guard_login([KEY], "reader", "prometheus")
+# Its name ends as a host's does.
+SUFFIX = {"username": f"x{HOST['username']}", "password": "p" * 32}
 EXTERNAL = [
     {"name": "release", "instance": "", "owner": "developers"},
     {"name": "scan", "instance": "nas-1", "owner": "developers"},
     {"name": "payroll", "instance": "", "owner": "finance"},
 ]
-ACCOUNTS = guard_accounts(
-    [KEY, OLD_KEY],
-    {"web-1": "web-1", "web-2": "web-2", "v6": "[fd00::1]"},
-    [{"name": "ci", "owner": "developers"}],
-    EXTERNAL,
-    ["prometheus"],
-)
+ACCOUNTS = [
+    *guard_accounts(
+        [KEY, OLD_KEY],
+        {"web-1": "web-1", "web-2": "web-2", "v6": "[fd00::1]"},
+        [{"name": "ci", "owner": "developers"}],
+        EXTERNAL,
+        ["prometheus"],
+    ),
+    SUFFIX,
+]
 BODY = b"answer 42\n"
 OWN = "/metrics/job/nightly/instance/web-1"
 
@@ -224,6 +229,11 @@ def test_wrong_credentials_open_nothing(guard, groups, login, path):
     for method in ("GET", "PUT", "POST", "DELETE"):
         status = guard.ask(method, path, login, BODY)
         assert status == (404 if path == "/guard" else 401), (method, path)
+    assert groups() == []
+
+
+def test_an_account_whose_name_ends_like_anothers_has_none_of_its_rights(guard, groups):
+    assert guard.ask("PUT", OWN, SUFFIX, BODY) == 403
     assert groups() == []
 
 

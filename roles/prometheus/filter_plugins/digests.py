@@ -16,10 +16,11 @@ def with_digest(name: str, content: str) -> str:
 
 def digest_files(secret_files: Mapping[str, str], *configs: Any) -> dict[str, str]:
     """Return the copies of those secret files that the configurations read, by name."""
+    unchanged = name_by_digest(configs, {})
     return {
         with_digest(name, str(content)): str(content)
         for name, content in secret_files.items()
-        if any(_reads(config, name) for config in configs)
+        if name_by_digest(configs, {name: content}) != unchanged
     }
 
 
@@ -48,15 +49,6 @@ def _renamed(path: str, secret_files: Mapping[str, str]) -> str:
     if name not in secret_files:
         return path
     return path.removesuffix(name) + with_digest(name, str(secret_files[name]))
-
-
-def _reads(config: Any, name: str) -> bool:
-    if isinstance(config, Mapping):
-        return any(
-            value.removeprefix(DIRECTORY) == name if _is_file(key, value) else _reads(value, name)
-            for key, value in config.items()
-        )
-    return isinstance(config, list | tuple) and any(_reads(item, name) for item in config)
 
 
 class FilterModule:

@@ -62,11 +62,8 @@ def _path(job: str = "", instance: str = "") -> str:
 
 def _spellings(text: str) -> str:
     """Return an expression for a text as it is, or with its special characters encoded."""
-    encoded = {letter: quote(letter, safe="") for letter in text}
-    return "".join(
-        re.escape(letter) if code == letter else f"(?:{re.escape(letter)}|{code})"
-        for letter, code in ((letter, encoded[letter]) for letter in text)
-    )
+    letters = ((re.escape(letter), quote(letter, safe="")) for letter in text)
+    return "".join(f"(?:{letter}|{code})" if "%" in code else letter for letter, code in letters)
 
 
 class FilterModule:
