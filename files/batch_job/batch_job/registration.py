@@ -157,7 +157,7 @@ class _Visit(NamedTuple):
         job = candidate.job
         if self.groups is None and candidate.is_registered:
             candidate = candidate._replace(due=None)
-        known = self.host.state.read(job.name)
+        known = self.host.state.read(job.name) if self.is_blind else {}
         registered = known.get("registered", {})
         if self.is_blind:
             if registered.get(self.gateway.url) == _digest(job):
