@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from reporter_sources import sources
 from units import (
+    calendar_expressions,
     credentials,
     declaration_files,
     directories,
@@ -110,6 +111,13 @@ def test_the_reporter_is_told_what_was_declared_and_no_more():
 def test_the_expressions_of_a_list_become_one_text():
     (content,) = declaration_files([{"name": "a", "on_calendar": ["daily", "Sat 9:00"]}]).values()
     assert json.loads(content)["on_calendar"] == "daily; Sat 9:00"
+
+
+@pytest.mark.parametrize("text", [" daily\t", ["daily "]])
+def test_space_around_an_expression_is_no_part_of_it(text):
+    assert calendar_expressions(text) == ["daily"]
+    (content,) = declaration_files([{"name": "a", "on_calendar": text}]).values()
+    assert json.loads(content)["on_calendar"] == "daily"
 
 
 @pytest.mark.parametrize(("enabled", "is_kept"), [(True, True), ("yes", True), ("no", False)])

@@ -155,11 +155,13 @@ def finish(arguments: argparse.Namespace) -> int:
     from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
     deadline = time.monotonic() + UNIT_END_TIMEOUT_SECONDS
-    name = os.environ.get("MONITOR_UNIT", "") if arguments.on_failure else accounting.unit()
-    reporter = _reporter(arguments, unit=name if arguments.on_failure else None)
     if arguments.on_failure:
+        name = os.environ.get("MONITOR_UNIT", "")
+        reporter = _reporter(arguments, unit=name)
         outcome = unit.failed(os.environ)
     else:
+        name = accounting.unit()
+        reporter = _reporter(arguments)
         outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
         reporter.ended(outcome, arguments.metrics_file, deadline - time.monotonic())

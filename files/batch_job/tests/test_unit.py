@@ -173,7 +173,7 @@ def failed(service_result="exit-code", exit_status="200", **properties):
         "MONITOR_SERVICE_RESULT": service_result,
         "MONITOR_EXIT_CODE": "exited",
         "MONITOR_EXIT_STATUS": exit_status,
-        # Of the unit that reports.
+        # That of the unit that reports, not of the one that failed.
         "INVOCATION_ID": "ghi",
     }
     stop_post = "{ path=/bin/batch-job ; ignore_errors=yes ; pid=1 ; code=exited ; status=200 }"
