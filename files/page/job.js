@@ -16,6 +16,7 @@ const DAY = 86400;
 const WINDOWS = { 1: 30, 7: 300, 30: 900 };
 const USUAL_WINDOW = "7";
 const MAX_LISTED = 50;
+const MAX_WORDS_LENGTH = 600;
 // Prometheus describes all alerts in one answer.
 const MAX_DESCRIBED = 1000;
 const UNKNOWN = "#999999";
@@ -165,7 +166,7 @@ function alerts(job, { alerts: firing, descriptions }, at) {
       "li",
       { "data-severity": severity },
       html("h4", {}, name(alertname), severity && html("small", {}, " ", name(severity)), since && html("small", {}, " since ", time(since, since))),
-      known?.description && html("p", {}, html("bdi", {}, known.description)),
+      known?.description && html("div", { class: "words" }, fullName(known.description, MAX_WORDS_LENGTH)),
       details,
     );
   });
@@ -278,7 +279,7 @@ function runTable(found, now, hasSizes) {
   );
   const titles = ["Ended", "Result", "Duration", ...(hasSizes ? ["Size"] : [])];
   const head = html("tr", {}, titles.map((title, number) => html("th", { scope: "col", class: number > 1 && "number" }, title)));
-  const words = found.length > MAX_LISTED ? `The latest ${MAX_LISTED} of ${found.length} runs` : `All ${found.length} runs`;
+  const words = found.length > MAX_LISTED ? `The latest ${MAX_LISTED} of ${found.length} runs` : found.length > 1 ? `All ${found.length} runs` : "One run";
   return html("details", {}, html("summary", {}, words), html("table", {}, html("thead", {}, head), html("tbody", {}, rows)));
 }
 

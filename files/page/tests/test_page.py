@@ -459,13 +459,15 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(chromium, url, s
     page.context.close()
 
 
-@pytest.mark.parametrize("width", [360, 500, 921, 1031, 1221])
-def test_no_row_is_wider_than_its_table(show, width):
+def test_no_row_is_wider_than_its_table_on_any_screen(show):
     page = show()
-    page.set_viewport_size({"width": width, "height": 600})
-    over = rows(page).first.evaluate("row => row.scrollWidth - row.clientWidth")
+    expect(rows(page).locator(".bars")).to_have_count(len(JOBS))
+    over = {}
+    for width in range(320, 1300, 20):
+        page.set_viewport_size({"width": width, "height": 600})
+        over[width] = rows(page).first.evaluate("row => row.scrollWidth - row.clientWidth")
     page.set_viewport_size({"width": 1280, "height": 800})
-    assert over <= 0
+    assert not any(over.values()), over
 
 
 def test_nothing_comes_from_elsewhere_and_no_script_is_inline(fresh, url):
