@@ -67,25 +67,31 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="session")
-def secure_pushgateway(
+def tls_and_password(
     authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pushgateway]:
-    """Run a Pushgateway behind TLS and basic authentication."""
+) -> dict[str, Any]:
+    """Return a service's web configuration, and how its client passes."""
     directory = tmp_path_factory.mktemp("secure")
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
     pem = str(directory / "server.pem")
-    running = Pushgateway(
-        directory,
-        free_port(),
-        {
+    return {
+        "web_config": {
             "tls_server_config": {"cert_file": pem, "key_file": pem},
             "basic_auth_users": {USERNAME: HASH},
         },
-        verify=str(directory / "ca.pem"),
-        auth=(USERNAME, PASSWORD),
-    )
+        "verify": str(directory / "ca.pem"),
+        "auth": (USERNAME, PASSWORD),
+    }
+
+
+@pytest.fixture(scope="session")
+def secure_pushgateway(
+    tls_and_password: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pushgateway]:
+    """Run a Pushgateway behind TLS and basic authentication."""
+    running = Pushgateway(tmp_path_factory.mktemp("secure"), free_port(), **tls_and_password)
     yield running
     running.stop()
 

@@ -113,14 +113,24 @@ class Pushgateway(clients.Pushgateway):
 
 @contextmanager
 def prometheus(
-    directory: Path, *flags: str, port: int = 0, prefix: str = ""
+    directory: Path,
+    *flags: str,
+    port: int = 0,
+    prefix: str = "",
+    web_config: Any = None,
+    **options: Any,
 ) -> Iterator[clients.Prometheus]:
     """Run Prometheus on `prometheus.yml` and `data` in a directory, until the block ends.
 
-    It is below a path if there is a prefix.
+    It is below a path if there is a prefix; `options` are those of a Session.
     """
     address = f"127.0.0.1:{port or free_port()}"
-    service = clients.Prometheus(f"http://{address}{prefix}")
+    scheme = "https" if web_config else "http"
+    service = clients.Prometheus(f"{scheme}://{address}{prefix}", **options)
+    if web_config:
+        # JSON is YAML.
+        (directory / "web.yml").write_text(json.dumps(web_config))
+        flags = (*flags, f"--web.config.file={directory / 'web.yml'}")
     process = start(
         service,
         "prometheus",

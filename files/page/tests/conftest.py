@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -53,8 +54,13 @@ def fresh(chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def live(tmp_path: Path, pushgateway: Pushgateway) -> Iterator[str]:
-    """Scrape the gateway, evaluate the rules, serve the page below a path; return its address."""
+def live(
+    tmp_path: Path, pushgateway: Pushgateway, tls_and_password: dict[str, Any], chromium: Browser
+) -> Iterator[Page]:
+    """Return the page on a Prometheus that scrapes the gateway and evaluates the rules.
+
+    It is below a path, and behind TLS and a password.
+    """
     target = pushgateway.url.removeprefix("http://")
     scraped = {
         "job_name": "pushgateway",
@@ -71,5 +77,13 @@ def live(tmp_path: Path, pushgateway: Pushgateway) -> Iterator[str]:
     assets = tmp_path / "assets"
     assets.mkdir()
     browsing.install(assets)
-    with prometheus(tmp_path, f"--web.user-assets={assets}", prefix="/metrics/of/ours") as server:
-        yield f"{server.url}/user/"
+    username, password = tls_and_password["auth"]
+    access = {"prefix": "/metrics/of/ours", **tls_and_password}
+    with prometheus(tmp_path, f"--web.user-assets={assets}", **access) as server:
+        context = chromium.new_context(
+            base_url=f"{server.url}/user/",
+            http_credentials={"username": username, "password": password},
+            ignore_https_errors=True,
+        )
+        yield context.new_page()
+        context.close()

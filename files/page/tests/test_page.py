@@ -355,7 +355,7 @@ def test_ten_thousand_jobs_are_as_many_queries_and_a_screen_of_rows(fresh, url):
     expect(rows(fresh).first).to_contain_text("job-07")
 
 
-def test_whatever_somebody_pushes_is_text(fresh, live, pushgateway, eventually):
+def test_whatever_somebody_pushes_is_text(live, pushgateway, eventually):
     gateway = Gateway(pushgateway.url)
     failed = [
         metrics.gauge("last_exit_code", 1),
@@ -364,24 +364,24 @@ def test_whatever_somebody_pushes_is_text(fresh, live, pushgateway, eventually):
     for name in HOSTILE:
         push(gateway, Group(name, name), failed, replace=True)
     dialogs, errors = [], []
-    fresh.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    fresh.on("pageerror", lambda error: errors.append(error))
-    states = f"{live}../api/v1/query?query=batch_job:state"
-    eventually(lambda: len(fresh.request.get(states).json()["data"]["result"]) == len(HOSTILE))
-    fresh.goto(live)
-    expect(rows(fresh).locator(".state")).to_have_text(["failing"] * len(HOSTILE))
-    shown = set(names(fresh))
+    live.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    live.on("pageerror", lambda error: errors.append(error))
+    states = "../api/v1/query?query=batch_job:state"
+    eventually(lambda: len(live.request.get(states).json()["data"]["result"]) == len(HOSTILE))
+    live.goto("")
+    expect(rows(live).locator(".state")).to_have_text(["failing"] * len(HOSTILE))
+    shown = set(names(live))
     assert shown >= {*HOSTILE[:2], "\\u202egnp.exe\\u202c"}
     assert "a\\u000anew line\\u0009and \\u001b[31m colour" in shown
     assert max(map(len, shown)) < 100
-    for link in [link.get_attribute("href") for link in rows(fresh).get_by_role("link").all()]:
-        fresh.goto(live + link)
+    for link in [link.get_attribute("href") for link in rows(live).get_by_role("link").all()]:
+        live.goto(link)
         # Prometheus understood the queries that name it.
-        expect(fresh.locator(".alerts h4").first).to_contain_text("BatchJobFailed")
-        expect(fresh.locator(".job-view h3").last).to_have_text("To look further")
-    expect(fresh.locator("main img")).to_have_count(0)
-    expect(fresh.locator(".banner")).not_to_contain_text("cannot be reached")
-    expect(fresh.locator(".banner")).to_contain_text("nobody is notified")
+        expect(live.locator(".alerts h4").first).to_contain_text("BatchJobFailed")
+        expect(live.locator(".job-view h3").last).to_have_text("To look further")
+    expect(live.locator("main img")).to_have_count(0)
+    expect(live.locator(".banner")).not_to_contain_text("cannot be reached")
+    expect(live.locator(".banner")).to_contain_text("nobody is notified")
     assert (dialogs, errors) == ([], [])
 
 
