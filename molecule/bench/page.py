@@ -12,11 +12,10 @@ from statistics import median
 
 from playwright.sync_api import Page
 
-from lab import LabError
 from lab.console import step
-from preview import browsing
+from preview import browsing, week
 from preview.jobs import NOW
-from programs import prometheus, promtool
+from programs import prometheus
 
 AIM_SECONDS = 2
 HOUR, DAY = 3600, 86400
@@ -72,13 +71,7 @@ def measure() -> str:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         with step(f"A month of {JOBS:,} jobs"):
-            lines = directory / "lines.txt"
-            with lines.open("w") as file:
-                file.writelines(samples())
-            create = ("tsdb", "create-blocks-from", "--max-block-duration=1024h", "openmetrics")
-            done = promtool(*create, lines, directory / "data")
-            if done.returncode:
-                raise LabError(f"promtool did not store the month:\n{done.stdout[:2000]}")
+            week.make(directory / "data", samples())
         assets = directory / "assets"
         assets.mkdir()
         browsing.install(assets)

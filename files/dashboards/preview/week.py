@@ -7,6 +7,7 @@ series, so states and alerts are real. The week always ends at `NOW`.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -296,21 +297,27 @@ def database() -> Path:
     texts = [version.encode(), test.replace(str(REPOSITORY), "").encode()]
     digest = sha256(b"\0".join(texts + sources)).hexdigest()
     made = CACHE / "weeks" / digest
-    if not made.is_dir():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=made.parent) as temporary:
-            lines = Path(temporary, "week.txt")
-            with lines.open("w") as file:
-                file.writelines(samples(history, test))
-            unfinished = Path(temporary, "data")
-            create = ("tsdb", "create-blocks-from", "--max-block-duration=216h", "openmetrics")
-            done = promtool(*create, lines, unfinished)
-            if done.returncode:
-                raise LabError(f"promtool did not store the week:\n{done.stdout[:2000]}")
-            # Another test may have been quicker.
-            if not made.is_dir():
-                unfinished.rename(made)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    # Tests of other files may need it at the same time.
+    with (made.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_dir():
+            make(made, samples(history, test))
     return made
+
+
+def make(target: Path, lines: Iterable[str]) -> None:
+    """Store lines of OpenMetrics as a database, which is there as a whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        week = Path(temporary, "week.txt")
+        with week.open("w") as file:
+            file.writelines(lines)
+        unfinished = Path(temporary, "data")
+        create = ("tsdb", "create-blocks-from", "--max-block-duration=216h", "openmetrics")
+        done = promtool(*create, week, unfinished)
+        if done.returncode:
+            raise LabError(f"promtool did not store the week:\n{done.stdout[:2000]}")
+        unfinished.rename(target)
 
 
 @contextmanager
