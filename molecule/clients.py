@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 30
 
 
 def eventually(
-    probe: Callable[[], Result | None], timeout_seconds: float = 30, pause_seconds: float = 0.1
+    probe: Callable[[], Result | None], timeout_seconds: float = 60, pause_seconds: float = 0.1
 ) -> Result:
     """Call `probe` until it returns something true, and return that.
 

@@ -71,7 +71,7 @@ def up(client: docker.DockerClient) -> None:
         run([*compose, "kill", "--signal=HUP", "prometheus", "alertmanager"])
         run([*compose, "run", "--rm", "migrate-database"])
     addresses = {name: address(compose, name, port) for name, port in SERVICES.items()}
-    print()
+    print(f"\nLook:         {addresses['prometheus']}/user/")
     for name, page in overview.pages(images.have_pages).items():
         print(f"{name.capitalize():14}{addresses[name]}{page}")
     print(f"Notifications {addresses['webhook']}")

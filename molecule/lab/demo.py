@@ -38,7 +38,7 @@ def main() -> int:
         alerts = PROMETHEUS.firing()
     except (LabError, TimeoutError, requests.RequestException) as error:
         return fail(error)
-    print(f"\n{overview.table(PROMETHEUS)}\n")
+    print(f"\nLook: {PROMETHEUS.url}/user/\n\n{overview.table(PROMETHEUS)}\n")
     since = notification["startsAt"][11:19]
     print(f"notified  {notification['receiver']}, of an alert since {since} UTC:")
     print(f"          {notification['annotations']['summary']}")

@@ -117,6 +117,12 @@ def test_a_runbook_is_served_where_the_notification_says(stack):
     assert requests.get(url, timeout=10).text.startswith("# BatchJob")
 
 
+def test_the_first_line_leads_to_the_page(stack):
+    look = next(line for line in stack.said[0].splitlines() if "http://" in line)
+    assert look == f"Look:         {stack.url('prometheus')}/user/"
+    assert "main.js" in requests.get(look.split()[1], timeout=10).text
+
+
 def test_a_push_from_the_host_is_scraped_with_its_labels(stack):
     ask(stack, "pushgateway", PUSH, "PUT", data="# TYPE some_metric gauge\nsome_metric 3.14\n")
     (labels, value), *others = eventually(lambda: pushed(stack))

@@ -22,7 +22,9 @@ ALERT = {
     },
     "startsAt": "2026-11-23T02:00:10Z",
     "endsAt": "2026-11-23T04:30:10Z",
+    "generatorURL": "http://metrics:9090/below/graph?g0.expr=up&g0.tab=1",
 }
+PAGE = "Look: http://metrics:9090/below/user/"
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ def resolved(alert):
     return alert | {"status": "resolved"}
 
 
-def job(name):
-    return ALERT | {"labels": ALERT["labels"] | {"job": name}}
+def job(name, **labels):
+    return ALERT | {"labels": ALERT["labels"] | {"job": name} | labels}
 
 
 TITLES = ["slack.default.title", "email.default.subject", "pagerduty.default.description"]
@@ -84,6 +86,8 @@ TEXTS = ["slack.default.text", "opsgenie.default.description", "msteamsv2.defaul
 @pytest.mark.parametrize("message", TEXTS)
 def test_the_text_says_what_since_when_whose_and_where_to_read_on(render, message):
     assert render(message, ALERT).strip().splitlines() == [
+        f"{PAGE}#job=dump&host=db-1",
+        "",
         "dump on db-1 is overdue by 1h 5m 0s",
         "A success was due at 02:00. There has never been one.",
         "Since 2026-11-23 02:00 UTC, owner dba",
@@ -91,6 +95,31 @@ def test_the_text_says_what_since_when_whose_and_where_to_read_on(render, messag
         "",
         "All alerts: http://alerts:9093/#/alerts?receiver=chat",
     ]
+
+
+FAILED = job("dump", alertname="BatchJobFailed")
+DOWN = job("pushgateway", alertname="PushgatewayDown")
+
+
+@pytest.mark.parametrize(
+    ("alerts", "shown"),
+    [
+        ([ALERT, FAILED], "#job=dump&host=db-1"),
+        ([ALERT, job("other")], "#owner=dba"),
+        ([ALERT, job("other", owner="ops")], ""),
+        ([job("a&b #1")], "#job=a%26b+%231&host=db-1"),
+        ([job("dump", instance="")], "#job=dump"),
+        ([DOWN], ""),
+    ],
+    ids=["job", "owner", "all", "hostile", "no host", "watcher"],
+)
+def test_the_text_begins_with_the_page_of_what_it_is_about(render, alerts, shown):
+    assert render(TEXTS[0], *alerts).strip().splitlines()[0] == PAGE + shown
+
+
+def test_an_alert_of_another_program_has_no_page(render):
+    posted = ALERT | {"generatorURL": "http://ruler/alerts"}
+    assert render(TEXTS[0], posted).strip().startswith("dump on db-1 is overdue")
 
 
 def test_the_text_of_many_tells_ten_and_names_the_rest(render):

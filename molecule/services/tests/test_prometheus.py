@@ -7,6 +7,7 @@ import pytest
 
 from clients import Prometheus, eventually
 from conftest import connect
+from lab import REPOSITORY
 
 testinfra_hosts = ["ansible://debian13"]
 
@@ -110,5 +111,11 @@ def test_the_config_passes_on_what_prometheus_documents(copy):
     status = copy.prometheus.get("/metrics-ui/api/v1/status/config").json()["data"]["yaml"]
     assert "site: berlin" in status
     assert "name: archive" in status
+    page = REPOSITORY / "files/page"
+    for file in ("", *(path.name for path in page.glob("*.*") if path.suffix != ".md")):
+        answer = copy.prometheus.get(f"/metrics-ui/user/{file}")
+        assert answer.content == (page / (file or "index.html")).read_bytes()
+        # A browser runs no module of another type.
+        assert not file.endswith(".js") or "javascript" in answer.headers["Content-Type"]
     flags = copy.prometheus.get("/metrics-ui/api/v1/status/flags").json()["data"]
     assert flags["storage.tsdb.retention.time"] == "1w"
