@@ -1,4 +1,4 @@
-// Written by `make dashboards`, from files/dashboards/dashboards/states.py.
+// Written by `make dashboards`, from files/batch_job/batch_job/states.py.
 // A job's states; the place of each is its number, the worst last.
 export const STATES = [
   {

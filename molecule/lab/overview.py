@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from batch_job.durations import spoken
+from batch_job.states import STATES
 from batch_job.tables import aligned
 from clients import Prometheus
-from dashboards.states import STATES
 
 HEAD = ("JOB", "HOST", "STATE", "LAST SUCCESS", "ALERT")
 # Shown first, if there are several.

@@ -18,9 +18,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from batch_job import outcome
+from batch_job.states import NUMBERS, RESULTS, STATES
 from dashboards import page_states, queries
 from dashboards.__main__ import DASHBOARDS, DIRECTORY, PAGE, render
-from dashboards.states import NUMBERS, RESULTS, STATES
 from lab import REPOSITORY
 from preview import evaluation, page, week
 from preview.jobs import DAY, HOUR, JOBS, LENGTH, NOW, ORIGIN, OUTAGE, UNREAD

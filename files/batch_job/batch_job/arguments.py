@@ -151,6 +151,15 @@ def all_verbs() -> Parser:
     add("flush", "send the reports that are kept")
     add("status", "show this host's jobs and the reports that are kept")
     add("check", "check the configuration and the declared jobs")
+    badge = add("badge", "print a job's state as an SVG, for a README or a wiki", host)
+    badge.add_argument("job", metavar="JOB", type=_type(job_name), help="the job's name")
+    badge.add_argument(
+        "--prometheus",
+        required=True,
+        metavar="URL",
+        help="who is asked; the options for gateways hold its credentials",
+    )
+    badge.add_argument("--json", action="store_true", help="print what shields.io reads instead")
     return parser
 
 

@@ -302,9 +302,25 @@ def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def badge(arguments: argparse.Namespace) -> int:
+    """Print the state of a job as a picture."""
+    from batch_job.badge import endpoint, state_of, svg
+    from batch_job.gateway import GatewayError
+
+    instance = _host(arguments, needs_gateway=False).instance
+    [prometheus] = _gateways(arguments, [arguments.prometheus], None)
+    try:
+        state = state_of(prometheus, arguments.job, instance)
+    except GatewayError as error:
+        log_error(f"{arguments.job}: {error}")
+        return LATER
+    print((endpoint if arguments.json else svg)(arguments.job, state))
+    return 0
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     verb.__name__: verb
-    for verb in (run, start, finish, register, push, delete, flush, status, check)
+    for verb in (run, start, finish, register, push, delete, flush, status, check, badge)
 }
 
 

@@ -59,7 +59,7 @@ def groups(gateway: Gateway) -> Groups:
     https://github.com/prometheus/pushgateway#query-api.
     """
     url = gateway.url.rstrip("/") + "/api/v1/metrics"
-    _status, content = _request(
+    _status, content = request(
         gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None, MAX_GROUPS_BYTES
     )
     try:
@@ -87,13 +87,13 @@ def _arguments(gateway: Gateway, group: Group) -> dict[str, Any]:
         "job": group.job,
         "grouping_key": group.labels,
         "timeout": PUSH_TIMEOUT_SECONDS,
-        "handler": lambda **request: functools.partial(_change, gateway, **request),
+        "handler": lambda **change: functools.partial(_change, gateway, **change),
     }
 
 
-def _change(gateway: Gateway, **request: Any) -> None:
+def _change(gateway: Gateway, **change: Any) -> None:
     """Send a push or a deletion. Raises GatewayError."""
-    status, content = _request(gateway, **request)
+    status, content = request(gateway, **change)
     if status not in TAKEN or content:
         raise _stranger(gateway)
 
@@ -102,7 +102,7 @@ def _stranger(gateway: Gateway) -> GatewayError:
     return GatewayError(f"{gateway.url} does not answer as a Pushgateway does")
 
 
-def _request(
+def request(
     gateway: Gateway,
     url: str,
     method: str,
@@ -118,9 +118,9 @@ def _request(
     except (OSError, ValueError) as error:
         raise CredentialsError(f"{gateway.url}: {error}") from error
     # The scheme was checked with the configuration.
-    request = http.Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
+    message = http.Request(url, data, {**dict(headers), **authorization}, method=method)  # noqa: S310
     try:
-        with opener.open(request, timeout=timeout) as response:
+        with opener.open(message, timeout=timeout) as response:
             return response.status, _body(gateway, response, max_bytes)
     except HTTPError as error:
         answer = f"{gateway.url} answers {error.code} {error.reason}"

@@ -3,9 +3,9 @@
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table
 from grafana_foundation_sdk.models import dashboard as models
 
+from batch_job.states import ORANGE, STATES, VERMILION
 from dashboards import parts, queries
 from dashboards.parts import Column, Frame
-from dashboards.states import ORANGE, STATES, VERMILION
 
 NO_JOBS = (
     "No jobs here. Declare one in the inventory and roll it out, or push a report to a Pushgateway;"

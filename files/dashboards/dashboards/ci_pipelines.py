@@ -3,9 +3,9 @@
 from grafana_foundation_sdk.builders import bargauge, dashboard, stat, table, timeseries
 from grafana_foundation_sdk.models import common as kinds
 
+from batch_job.states import BLUE, GREEN, ORANGE, VERMILION
 from dashboards import parts, queries
 from dashboards.parts import Column, Frame
-from dashboards.states import BLUE, GREEN, ORANGE, VERMILION
 
 NO_PIPELINES = (
     "No pipelines. A job that reports without an instance, or of the kind ci, appears here:"

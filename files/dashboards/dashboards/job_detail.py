@@ -2,9 +2,9 @@
 
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
 
+from batch_job.states import BLUE, GREEN, GREY, ORANGE, RESULTS, VERMILION
 from dashboards import parts, queries
 from dashboards.parts import Frame, PrometheusAnnotation
-from dashboards.states import BLUE, GREEN, GREY, ORANGE, RESULTS, VERMILION
 
 NO_RUNS = "No run ended in this time. Look at a longer one, or run batch-job status on its host."
 

@@ -2,10 +2,10 @@
 
 import json
 
+from batch_job.states import RESULTS, STATES
 from dashboards.queries import WATCHERS
-from dashboards.states import RESULTS, STATES
 
-HEADER = "// Written by `make dashboards`, from files/dashboards/dashboards/states.py."
+HEADER = "// Written by `make dashboards`, from files/batch_job/batch_job/states.py."
 
 
 def constant(name: str, documentation: str, value: object) -> str:

@@ -22,8 +22,8 @@ from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from batch_job.states import GREEN, GREY, ORANGE, SKY, STATES, VERMILION, State
 from dashboards import queries
-from dashboards.states import GREEN, GREY, ORANGE, SKY, STATES, VERMILION, State
 
 TAG = "batch-jobs"
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import dashboard, statetimeline, table, timeseries
 
+from batch_job.states import ORANGE, VERMILION
 from dashboards import parts, queries
 from dashboards.parts import Column, Frame
-from dashboards.states import ORANGE, VERMILION
 
 NO_GATEWAY = "Prometheus scrapes no Pushgateway: see prometheus_pushgateway_targets."
 NOTHING_PUSHED = "Nothing was pushed in this time."

@@ -5,7 +5,7 @@ it. `$state`, `$owner`, `$job`, `$instance` and `$gateway` are variables of dash
 `$__interval`, `$__rate_interval` and `$__range` are Grafana's own.
 """
 
-from dashboards.states import NUMBERS
+from batch_job.states import NUMBERS
 
 # Selectors that several queries share.
 OWNED = 'batch_job:contact{owner=~"$owner"}'

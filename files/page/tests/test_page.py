@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from batch_job import metrics
 from batch_job.gateway import Gateway, Group
 from batch_job.pushgateway import push
-from dashboards.states import NUMBERS, STATES
+from batch_job.states import NUMBERS, STATES
 from lab import REPOSITORY
 from preview import browsing
 from preview.jobs import DAY, HOUR, JOBS, NOW, ORIGIN, OUTAGE, UNREAD

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from batch_job.states import STATES
 from clients import Prometheus, Webhook, eventually
 from conftest import connect
-from dashboards.states import STATES
 from preview import evaluation, page
 
 testinfra_hosts = ["ansible://worker"]

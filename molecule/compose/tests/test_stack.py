@@ -8,8 +8,8 @@ import time
 import pytest
 import requests
 
+from batch_job.states import STATES
 from clients import Prometheus, Pushgateway, Webhook, eventually
-from dashboards.states import STATES
 from lab import compose, compose_plugin, engine
 
 PUSHED = {"job": "from-the-host", "instance": "laptop"}

@@ -1,5 +1,7 @@
 """The states of a job, in the order of their numbers in `batch_job:state`: the worst is last."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 # Colours that people with a colour vision deficiency can tell apart: Okabe and Ito,
