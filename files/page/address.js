@@ -5,10 +5,10 @@ const FIELDS = ["at", "state", "owner", "host", "text", "sort", "job", "days", "
 /** Return the fields of the address; those that are absent are undefined. */
 export function read() {
   const parameters = new URLSearchParams(location.hash.slice(1));
-  const found = {};
-  for (const field of FIELDS) found[field] = parameters.get(field) ?? undefined;
-  found.at = Number.isFinite(Number(found.at)) ? Number(found.at) : undefined;
-  return found;
+  const fields = {};
+  for (const field of FIELDS) fields[field] = parameters.get(field) ?? undefined;
+  fields.at = Number.isFinite(Number(fields.at)) ? Number(fields.at) : undefined;
+  return fields;
 }
 
 /** Return the address with these fields and no others. */

@@ -11,20 +11,20 @@ const LEAST = 5;
 
 const heightOf = (state) => LEAST + ((HEIGHT - LEAST) * Math.min(state, STATES.length)) / (STATES.length - 1);
 
-/** Return the sentence that tells what the bars show. */
+/** Return what the bars show as a sentence. */
 export function summary(days) {
-  const known = days.filter((day) => day.state !== undefined);
-  if (!known.length) return "nothing is known of its last days";
-  const bad = known.filter((day) => day.state > 0);
-  const fine = `${known.length - bad.length} of ${known.length} days fine`;
+  const seen = days.filter((day) => day.state !== undefined);
+  if (!seen.length) return "nothing is known of its last days";
+  const bad = seen.filter((day) => day.state > 0);
+  const fine = `${seen.length - bad.length} of ${seen.length} days fine`;
   const list = bad.slice(-5).map((day) => `${dayName(day.time)} ${stateOf(day.state).name}`);
   return [fine, ...list].join(", ");
 }
 
 /** Return the bars of a job's days. */
 export function bars(days) {
-  const box = { class: "bars", viewBox: `0 0 ${DAYS * STEP} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": summary(days) };
-  return svg("svg", box, days.map(bar));
+  const size = { viewBox: `0 0 ${DAYS * STEP} ${HEIGHT}`, preserveAspectRatio: "none" };
+  return svg("svg", { class: "bars", role: "img", "aria-label": summary(days), ...size }, days.map(bar));
 }
 
 function bar({ time, state }, number) {

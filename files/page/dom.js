@@ -36,9 +36,9 @@ export function mark(element, name, value) {
 
 /** Return a name that somebody chose: isolated, cut, and with escapes for what cannot be seen. */
 export function name(chosen, limit) {
-  const { found, isCut } = text.parts(chosen, limit);
-  const pieces = found.map((part) => (part.hidden ? html("span", { class: "escape" }, part.text) : part.text));
-  return html("bdi", {}, pieces, isCut && "…");
+  const { pieces, isCut } = text.parts(chosen, limit);
+  const nodes = pieces.map((part) => (part.hidden ? html("span", { class: "escape" }, part.text) : part.text));
+  return html("bdi", {}, nodes, isCut && "…");
 }
 
 /** Return the name in full, on demand if it is long. */

@@ -35,13 +35,13 @@ export async function look(at) {
     instant(queries.WATCHING, at),
     ...columns.map(([, query]) => instant(query, at)),
   ]);
-  const known = Object.fromEntries(
+  const answered = Object.fromEntries(
     columns.map(([column], number) => [
       column,
       new Map(answers[number].map((sample) => [labelsKey(sample.metric), sample])),
     ]),
   );
-  const jobs = [...known.state].map(([key, sample]) => jobOf(key, sample, known));
+  const jobs = [...answered.state].map(([key, sample]) => jobOf(key, sample, answered));
   const now = watching.find((sample) => sample.metric.about === "now");
   return {
     now: valueOf(now),
@@ -51,12 +51,12 @@ export async function look(at) {
   };
 }
 
-function jobOf(key, { metric, value }, known) {
+function jobOf(key, { metric, value }, answered) {
   const number = (column) => {
-    const sample = known[column].get(key);
+    const sample = answered[column].get(key);
     return sample && valueOf(sample);
   };
-  const contact = known.contact.get(key)?.metric ?? {};
+  const contact = answered.contact.get(key)?.metric ?? {};
   const job = {
     key,
     name: metric.job ?? "",
@@ -75,7 +75,7 @@ function jobOf(key, { metric, value }, known) {
 
 const collator = new Intl.Collator("en", { numeric: true });
 const byText = (field) => (a, b) => collator.compare(a[field], b[field]);
-// What is not known comes last, in whichever direction.
+// What is missing comes last, in whichever direction.
 const missing = (a, b, field) => (a[field] === undefined) - (b[field] === undefined);
 const severity = (job) => (SEVERITIES.indexOf(job.severity) + SEVERITIES.length + 1) % (SEVERITIES.length + 1);
 
@@ -125,7 +125,7 @@ export class Past {
 
   /** Ask about jobs of which too little is known; return whether there was something to ask. */
   async learn(jobs, now, at) {
-    const isOld = (known) => !known || Math.abs(known.at - now) > MAX_AGE;
+    const isOld = (past) => !past || Math.abs(past.at - now) > MAX_AGE;
     const asked = jobs.filter((job) => isOld(this.#known.get(job.key)) && !this.#asked.has(job.key));
     if (!asked.length) return false;
     for (const job of asked) this.#asked.add(job.key);
@@ -139,12 +139,12 @@ export class Past {
       const medians = new Map(usual.map((sample) => [labelsKey(sample.metric), valueOf(sample)]));
       for (const { key } of asked) {
         const values = new Map(worst.get(key)?.map(([time, value]) => [Math.round((end - time) / DAY), Number(value)]));
-        const found = Array.from({ length: DAYS }, (_, day) => ({
+        const bars = Array.from({ length: DAYS }, (_, day) => ({
           // In the middle of the day, wherever the clocks were changed.
           time: end - (DAYS - day - 0.5) * DAY,
           state: values.get(DAYS - 1 - day),
         }));
-        this.#known.set(key, { at: now, days: found, usual: medians.get(key) });
+        this.#known.set(key, { at: now, days: bars, usual: medians.get(key) });
       }
     } finally {
       for (const job of asked) this.#asked.delete(job.key);

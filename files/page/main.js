@@ -109,7 +109,12 @@ function runbookPage(fields) {
   return html(
     "article",
     { class: "job-view" },
-    html("header", {}, html("a", { class: "back", href: back(fields) }, "All jobs"), html("h2", { tabindex: "-1" }, name(fields.runbook))),
+    html(
+      "header",
+      {},
+      html("a", { class: "back", href: back(fields) }, "All jobs"),
+      html("h2", { tabindex: "-1" }, name(fields.runbook)),
+    ),
     runbookOf(fields.runbook, { level: 2, at: fields.at }),
   );
 }

@@ -1,4 +1,5 @@
-// Renders the Markdown of runbooks: headings, paragraphs, lists, tables, code, links, emphasis. It builds nodes, never markup.
+// Renders the Markdown of runbooks: headings, paragraphs, lists, tables, code, links, emphasis.
+// It builds nodes, never markup.
 
 import { html } from "./dom.js";
 
@@ -78,8 +79,10 @@ function list(lines, options) {
   const items = [];
   for (const line of lines) {
     const match = ITEM.exec(line);
-    if (match && match[1].length <= margin.length) items.push({ lines: [line.slice(match[0].length)], width: match[0].length });
-    else {
+    if (match && match[1].length <= margin.length) {
+      const width = match[0].length;
+      items.push({ lines: [line.slice(width)], width });
+    } else {
       const { lines: own, width } = items.at(-1);
       own.push(line.slice(Math.min(indentOf(line), width)));
     }

@@ -49,18 +49,20 @@ export class Overview {
     this.rows = new Rows((jobs) => this.#learn(jobs));
     this.empty = html("div", { class: "empty", hidden: true });
     const days = html("div", { role: "columnheader", class: "days" }, "Thirty days");
-    const head = html("div", { role: "row", class: "head" }, this.headers.map((each) => each.element), days);
+    const head = html("div", { role: "row", class: "head" }, this.headers.map((header) => header.element), days);
     this.table = html(
       "div",
       { role: "table", class: "table", "aria-label": "Jobs" },
       html("div", { role: "rowgroup" }, head),
       this.rows.element,
     );
+    const look = { class: "tiles", role: "group", "aria-label": "Jobs by state" };
+    const tiles = html("div", look, this.tiles.map((tile) => tile.element));
     this.element = html(
       "section",
       { class: "overview", "aria-label": "All jobs" },
       this.headline,
-      html("div", { class: "tiles", role: "group", "aria-label": "Jobs by state" }, this.tiles.map((each) => each.element)),
+      tiles,
       html(
         "div",
         { class: "filters", role: "search", "aria-label": "Filter jobs" },
@@ -101,8 +103,9 @@ export class Overview {
     this.host.choose(host);
     this.order.value = sort;
     for (const header of this.headers) header.show(sort);
-    this.clear.hidden = ![state, owner, host, text].some((each) => each !== undefined);
-    write(this.shown, jobs.length === picture.jobs.length ? counted(jobs) : `${jobs.length} of ${counted(picture.jobs)}`);
+    this.clear.hidden = ![state, owner, host, text].some((filter) => filter !== undefined);
+    const all = counted(picture.jobs);
+    write(this.shown, jobs.length === picture.jobs.length ? all : `${jobs.length} of ${all}`);
     mark(this.table, "aria-rowcount", String(jobs.length + 1));
     this.table.hidden = !jobs.length;
     this.#explain(picture, jobs);
@@ -135,7 +138,7 @@ export class Overview {
       try {
         if ((await this.#past.learn(jobs, this.now(), at)) && at === this.at) this.rows.draw();
       } catch {
-        // The next refresh says what is wrong.
+        // The next refresh reports what is wrong.
       }
     }, PAUSE_MILLISECONDS);
   }

@@ -2,17 +2,17 @@
 
 import { WATCHERS } from "./states.js";
 
-const each = (expression) => `max by (job, instance) (${expression})`;
+const perJob = (expression) => `max by (job, instance) (${expression})`;
 const about = (name, expression) => `label_replace(${expression}, "about", "${name}", "", "")`;
 
 /** One query for each column of the table, whatever the number of jobs. */
 export const COLUMNS = {
-  state: each("batch_job:state"),
+  state: perJob("batch_job:state"),
   contact: "batch_job:contact",
-  success: each("batch_job:last_success_timestamp_seconds"),
-  due: each("batch_job:deadline_timestamp_seconds < Inf"),
-  duration: each("batch_job:last_duration_seconds"),
-  size: each("batch_job:backup_size_bytes"),
+  success: perJob("batch_job:last_success_timestamp_seconds"),
+  due: perJob("batch_job:deadline_timestamp_seconds < Inf"),
+  duration: perJob("batch_job:last_duration_seconds"),
+  size: perJob("batch_job:backup_size_bytes"),
 };
 
 /** What is wrong with the watching itself, and what time it is for Prometheus. */
@@ -43,14 +43,14 @@ function selectors(jobs) {
   return [...byName].map(([name, jobs]) => `job=${quoted(name)}, instance=~${some(jobs.map((job) => job.host))}`);
 }
 
-const ofEach = (jobs, expression) => each(selectors(jobs).map(expression).join(" or "));
+const perJobOf = (jobs, expression) => perJob(selectors(jobs).map(expression).join(" or "));
 
 /** The worst state of each day. */
-export const worst = (jobs) => ofEach(jobs, (selector) => `max_over_time(batch_job:state{${selector}}[1d])`);
+export const worst = (jobs) => perJobOf(jobs, (selector) => `max_over_time(batch_job:state{${selector}}[1d])`);
 
 /** The median over a week, sampled once an hour, as on the dashboards. */
 export const usual = (jobs) =>
-  ofEach(jobs, (selector) => `quantile_over_time(0.5, batch_job:last_duration_seconds{${selector}}[7d:1h])`);
+  perJobOf(jobs, (selector) => `quantile_over_time(0.5, batch_job:last_duration_seconds{${selector}}[7d:1h])`);
 
 const FACTS = [
   "declared",

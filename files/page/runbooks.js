@@ -16,8 +16,8 @@ function linkTo(target, at) {
 
 /** Put the name and the host of a job where a runbook's commands have JOB and HOST. */
 function filler({ name: jobName = "", host = "" } = {}) {
-  const known = { JOB: jobName, HOST: host };
-  return (code) => code.replace(/\b(JOB|HOST)\b/g, (word) => (HARMLESS.test(known[word]) ? known[word] : word));
+  const labels = { JOB: jobName, HOST: host };
+  return (code) => code.replace(/\b(JOB|HOST)\b/g, (word) => (HARMLESS.test(labels[word]) ? labels[word] : word));
 }
 
 /**
@@ -30,7 +30,8 @@ export function runbookOf(alert, { level, job, at }) {
   runbook(alert).then((markdown) => {
     // Its first heading is the name of the alert, which stands above already.
     const body = markdown?.replace(/^# .*\n/, "");
-    const missing = ["There is no runbook of ", name(alert), " beside this page, below ", html("code", {}, "runbooks/"), "."];
+    const folder = html("code", {}, "runbooks/");
+    const missing = ["There is no runbook of ", name(alert), " beside this page, in ", folder, "."];
     const options = { linkTo: (target) => linkTo(target, at), fill: filler(job), level };
     element.replaceChildren(...(body ? render(body, options) : [html("p", {}, missing)]));
   });

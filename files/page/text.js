@@ -108,15 +108,15 @@ export function endOfDay(seconds) {
 /** Return a text in parts: those that can be seen, and the others as escapes. */
 export function parts(text, limit = MAX_NAME_LENGTH) {
   const points = Array.from(text.length > 4 * limit ? text.slice(0, 4 * limit) : text);
-  const found = [];
+  const pieces = [];
   for (const point of points.slice(0, limit)) {
     const hidden = INVISIBLE.test(point);
     const shown = hidden ? `\\u${point.codePointAt(0).toString(16).padStart(4, "0")}` : point;
-    const last = found.at(-1);
+    const last = pieces.at(-1);
     if (last?.hidden === hidden) last.text += shown;
-    else found.push({ text: shown, hidden });
+    else pieces.push({ text: shown, hidden });
   }
-  return { found, isCut: points.length > limit };
+  return { pieces, isCut: points.length > limit };
 }
 
 /** Return a text as a word of a shell's command line, in characters that can be seen. */

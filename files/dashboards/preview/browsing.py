@@ -22,19 +22,23 @@ REFRESH_MILLISECONDS = 16_000
 
 
 class Picture(NamedTuple):
-    """A picture of the page: fields of its address, what is there once it is drawn, its look."""
+    """A picture of the page: fields of its address, what is there once it is drawn, its look.
+
+    A long one shows all of the page, not only a screen.
+    """
 
     fields: dict[str, str]
     ready: str
     size: tuple[int, int] = WIDE
     scheme: str = "light"
+    is_long: bool = False
 
 
 JOB = {"job": "backup-mail", "host": "mail"}
 PICTURES = {
     "first_look": Picture({}, ".row title"),
     "dark": Picture({}, ".row title", scheme="dark"),
-    "job": Picture(JOB, ".chart"),
+    "job": Picture(JOB, ".chart", is_long=True),
     "phone": Picture({}, ".row title", PHONE),
     "phone_job": Picture(JOB, ".chart", PHONE),
 }
@@ -94,7 +98,7 @@ def draw(target: Path) -> None:
             page.route("**/api/v1/**", _as_if_now)
             page.goto(f"{url}#{urlencode(picture.fields)}")
             page.locator(picture.ready).first.wait_for(state="attached")
-            page.screenshot(path=target / f"{name}.png")
+            page.screenshot(path=target / f"{name}.png", full_page=picture.is_long)
             if name == "first_look":
                 page.route("**/api/v1/**", lambda route: route.abort())
                 page.clock.run_for(REFRESH_MILLISECONDS)

@@ -305,12 +305,23 @@ def test_a_job_has_the_words_of_its_alerts_and_its_unit(fresh, url):
         **{"(batch_job:state)": states, FACTS: facts},
     )
     alert = {"labels": {"alertname": "BatchJobFailed", **job}, "activeAt": "2026-11-20T08:00:00Z"}
-    alert["annotations"] = {"description": "The latest run ended badly."}
-    alerts = json.dumps({"status": "success", "data": {"alerts": [alert]}})
-    fresh.route("**/api/v1/alerts", lambda route: route.fulfill(body=alerts))
+
+    def describe(words):
+        document = {"status": "success", "data": {"alerts": [{**alert, "annotations": words}]}}
+        fresh.route("**/api/v1/alerts", lambda route: route.fulfill(json=document))
+
+    fresh.clock.install(time=NOW)
+    describe({"description": "It ended an hour ago."})
     fresh.goto(f"{url}#job=nightly&host=a")
-    expect(fresh.locator(".alerts")).to_contain_text("The latest run ended badly.")
-    expect(fresh.locator(".job-view pre")).to_have_text(
+    expect(fresh.locator(".words")).to_have_text("Since today 09:00. It ended an hour ago.")
+    fresh.locator("summary", has_text="What to do").click()
+    expect(fresh.locator(".runbook")).to_contain_text("Meaning")
+    describe({"description": "It ended two hours ago."})
+    refreshed(fresh)
+    expect(fresh.locator(".words")).to_contain_text("two hours")
+    # What somebody reads stays open.
+    expect(fresh.locator(".runbook")).to_be_visible()
+    expect(fresh.locator(".job-view pre").last).to_have_text(
         "journalctl --unit 'it'\\''s.service' -n 50\nbatch-job status"
     )
 
@@ -422,18 +433,18 @@ RENDER = """markdown => import("./markdown.js").then(({ render }) => {
 @pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
 def test_runbooks_are_rendered_whole(show, path):
     markdown = path.read_text()
-    found = show().evaluate(RENDER, markdown)
-    assert found["sections"] == 4
-    assert not set("`|[]") & set(found["text"]), found["text"]
-    assert "**" not in found["text"]
-    assert found["tables"] == markdown.count("|---|\n")
-    assert found["links"] == markdown.count("](")
+    rendered = show().evaluate(RENDER, markdown)
+    assert rendered["sections"] == 4
+    assert not set("`|[]") & set(rendered["text"]), rendered["text"]
+    assert "**" not in rendered["text"]
+    assert rendered["tables"] == markdown.count("|---|\n")
+    assert rendered["links"] == markdown.count("](")
 
 
 def test_markdown_from_elsewhere_makes_no_markup_and_no_script(show):
     markdown = "# <b>A</b>\n\n<img src=x onerror=alert(1)> [x](javascript:void) [`y`](data:,x)"
-    found = show().evaluate(RENDER, markdown)
-    assert found["html"] == (
+    rendered = show().evaluate(RENDER, markdown)
+    assert rendered["html"] == (
         "<h3>&lt;b&gt;A&lt;/b&gt;</h3>"
         "<p>&lt;img src=x onerror=alert(1)&gt; <span>x</span> <span> </span></p>"
     )
