@@ -15,6 +15,7 @@ from units import (
     directories,
     enabled_jobs,
     marked_files,
+    scheduled_jobs,
     systemd_command,
     unit_options,
     with_defaults,
@@ -123,6 +124,21 @@ def test_space_around_an_expression_is_no_part_of_it(text):
 @pytest.mark.parametrize(("enabled", "is_kept"), [(True, True), ("yes", True), ("no", False)])
 def test_a_job_that_is_switched_off_is_left_out(enabled, is_kept):
     assert bool(enabled_jobs([{"name": "a", "enabled": enabled}])) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_scheduled"),
+    [
+        ({"on_calendar": "daily"}, True),
+        ({"every": "6h"}, True),
+        ({"on_boot": "15min"}, True),
+        ({"every": None, "max_age": "6h"}, False),
+        ({"every": "6h", "command": None}, False),
+        ({"every": "6h", "enabled": False}, False),
+    ],
+)
+def test_a_timer_starts_a_job_with_a_command_and_a_schedule(keys, is_scheduled):
+    assert bool(scheduled_jobs([{"name": "a", "command": ["true"], **keys}])) is is_scheduled
 
 
 @pytest.fixture

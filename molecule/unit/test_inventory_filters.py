@@ -35,6 +35,20 @@ def test_a_job_with_a_calendar_needs_no_age():
     assert (declared["max_age_seconds"], declared["min_size_bytes"]) == (None, 4096)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"every": "6h"},
+        {"every": "6h", "on_boot": "15min"},
+        {"on_boot": "15min", "max_age": "10d"},
+        {"every": "6h", "max_age": "10d"},
+    ],
+)
+def test_a_job_may_start_at_intervals_after_a_boot_or_both(keys):
+    (declared,) = declared_jobs([{"name": "often", "command": ["true"], **keys}], "web-1")
+    assert declared["max_age_seconds"] == (864000 if "max_age" in keys else None)
+
+
 def test_a_disabled_job_is_paused_without_an_end_and_checked():
     (declared,) = declared_jobs([{**JOB, "enabled": False}], "web-1")
     assert declared["paused_until_timestamp_seconds"] == "+Inf"
@@ -77,7 +91,13 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
     ("change", "message"),
     [
         ({"max_agee": "1h"}, "there is no max_agee; did you mean max_age?"),
-        ({"max_age": None}, "max_age is missing and so is on_calendar"),
+        ({"max_age": None}, "max_age is missing and so are on_calendar and every"),
+        ({"max_age": None, "on_boot": "5min"}, "on_boot alone says nothing of the next success"),
+        ({"on_calendar": "daily", "every": "6h"}, "on_calendar and every: a job has only one of"),
+        ({"on_calendar": "daily", "on_boot": "5min"}, "on_calendar and on_boot: a job has only"),
+        ({"every": 360}, "every: '360' is not a duration"),
+        ({"on_boot": "soon"}, "on_boot: 'soon' is not a duration"),
+        ({"on_boot": 15}, "on_boot is a text, not 15: put quotes around it"),
         ({"max_age": "26 hours"}, "max_age: '26 hours' is not a duration"),
         ({"max_runtime": "long"}, "max_runtime: 'long' is not a duration"),
         ({"grace": "0h"}, "grace: '0h' is not a duration"),

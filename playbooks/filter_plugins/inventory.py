@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles/batch_job/fi
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "files/batch_job"))
 from units import (
     SPECS,
+    STARTS,
     as_written,
     credentials,
     declared_value,
@@ -153,8 +154,13 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
             raise ValueError(f"{key} is missing")
         if "choices" in option and key in job and job[key] not in option["choices"]:
             raise ValueError(f"{key} is one of {', '.join(option['choices'])}")
-    if not job.get("max_age") and not job.get("on_calendar"):
-        raise ValueError("max_age is missing and so is on_calendar")
+    starts = [key for key in STARTS if job.get(key)]
+    if "on_calendar" in starts and len(starts) > 1:
+        raise ValueError(f"{' and '.join(starts)}: a job has only one of them")
+    if not job.get("max_age") and starts == ["on_boot"]:
+        raise ValueError("on_boot alone says nothing of the next success: add max_age or every")
+    if not job.get("max_age") and not starts:
+        raise ValueError("max_age is missing and so are on_calendar and every")
     for key, option in options.items():
         is_text = option["type"] == "str" and READERS.get(key) is not duration
         if is_text and key in job and not isinstance(job[key], str):
@@ -164,6 +170,11 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
     for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
     _check_command(job)
+    if job.get("on_boot"):
+        try:
+            duration(job["on_boot"])
+        except ValueError as error:
+            raise ValueError(f"on_boot: {error}") from None
     for key in options.keys() & READERS.keys():
         if job.get(key) is not None:
             read_value(key, declared_value(job, key, options[key]["type"] == "str"))

@@ -218,6 +218,9 @@ def _declaration_options() -> Parser:
         metavar="EXPR",
         help="schedule, as in systemd.time(7); several are separated by semicolons",
     )
+    due.add_argument(
+        "--every", type=_type(duration), metavar="6h", help="time from one start to the next"
+    )
     group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
     group.add_argument("--owner", help="who gets the alerts")

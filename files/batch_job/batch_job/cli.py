@@ -420,10 +420,14 @@ def _job(arguments: argparse.Namespace) -> Job:
 def _with_options(job: Job, arguments: argparse.Namespace) -> Job:
     """Return a job with the options of the command line."""
     schedule = job.schedule
-    if arguments.max_age:
-        schedule = schedule._replace(on_calendar=None, timezone=None, max_age=arguments.max_age)
-    if arguments.on_calendar:
-        schedule = schedule._replace(on_calendar=arguments.on_calendar, timezone=None)
+    # The parser takes one of these.
+    if arguments.max_age or arguments.on_calendar or arguments.every:
+        schedule = schedule._replace(
+            on_calendar=arguments.on_calendar,
+            timezone=None,
+            every=arguments.every,
+            max_age=arguments.max_age or schedule.max_age,
+        )
     options = vars(arguments).items()
     durations = {name: value for name, value in options if value and name in DURATIONS}
     labels = {name: value for name, value in options if value is not None and name in LABELS}

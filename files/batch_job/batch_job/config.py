@@ -57,6 +57,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "grace": duration,
     "max_age": duration,
     "paused_until": instant,
+    "every": duration,
     "user": str,
 }
 

@@ -93,6 +93,8 @@ def declaration(job: Job) -> list[Metric]:
     schedule = job.schedule
     if schedule.on_calendar:
         when = "; ".join(schedule.expressions)
+    elif schedule.every:
+        when = f"every {spoken(schedule.every, words=4)}"
     else:
         when = f"within {spoken(schedule.max_age, words=4)}" if schedule.max_age else ""
     if schedule.paused_until:

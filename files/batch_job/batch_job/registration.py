@@ -63,7 +63,7 @@ class Registration(NamedTuple):
 def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> Registration:
     """Register jobs at every gateway and return what changed there.
 
-    What a gateway does not take is kept for it. A `declared` job without a calendar gets no
+    What a gateway does not take is kept for it. A `declared` job without known starts gets no
     deadline: Prometheus knows its maximum age, and a deadline would outlive successes that the job
     pushes without the reporter. Raises ScheduleError before anything is sent, and OSError.
     """
@@ -74,7 +74,7 @@ def register(host: Host, jobs: Sequence[Job], declared: bool, dry_run: bool) -> 
         candidates.append(
             Candidate(
                 job,
-                None if declared and not job.schedule.on_calendar else moment,
+                None if declared and not job.schedule.has_starts else moment,
                 is_registered=memory.get("schedule") == [*job.schedule],
                 is_new=declared and not memory.get("declared"),
             )

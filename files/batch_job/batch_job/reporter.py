@@ -64,7 +64,7 @@ class Reporter:
         for problem in own.problems:
             self._host.log(f"{self._job.name}: {problem}")
         is_success = outcome.result == SUCCESS
-        due = self._due(outcome.ended, timeout_seconds / 2) if is_success else None
+        due = self._due(outcome, timeout_seconds / 2) if is_success else None
         families = [*metrics.end(self._job, outcome, due, self._unit), *own.families]
         # A success without a new deadline, or without the declaration, must not remove the current
         # one.
@@ -87,10 +87,12 @@ class Reporter:
         report = self._host.report(self._job.name, families, replace)
         return Delivery(self._host, report, timeout_seconds).start()
 
-    def _due(self, after: float, timeout_seconds: float) -> float | None:
+    def _due(self, outcome: Outcome, timeout_seconds: float) -> float | None:
         """Return when the next success is due; log a schedule that cannot be understood."""
+        schedule = self._job.schedule
+        after = schedule.reference(outcome.started, outcome.ended)
         try:
-            return deadlines([self._job.schedule], after, timeout_seconds)[0]
+            return deadlines([schedule], after, timeout_seconds)[0]
         except ScheduleError as error:
             self._host.log(f"{self._job.name}: {error}; its next deadline is unknown")
             return None

@@ -22,9 +22,9 @@ class ScheduleError(MisuseError):
 class Schedule(NamedTuple):
     """When a job runs and how late its success may be. All durations are in seconds.
 
-    With `on_calendar`, the next success is due `randomized_delay + max_runtime + grace` after the
-    next scheduled start; else `max_age` after the last one; with neither it is never due. During a
-    pause, both count from its end.
+    With `on_calendar` or `every`, the next success is due `randomized_delay + max_runtime + grace`
+    after the next scheduled start; else `max_age` after the last one; with none of them it is never
+    due. During a pause, all count from its end.
     """
 
     # Several calendar expressions are separated by semicolons: the earliest start counts.
@@ -36,11 +36,18 @@ class Schedule(NamedTuple):
     max_age: int | None = None
     # The end of a pause, in Unix seconds.
     paused_until: int | None = None
+    # From one start to the next.
+    every: int | None = None
+
+    @property
+    def has_starts(self) -> bool:
+        """Whether it is known when the job starts."""
+        return bool(self.on_calendar or self.every)
 
     @property
     def is_empty(self) -> bool:
         """Whether a success is never due."""
-        return not self.on_calendar and not self.max_age
+        return not self.has_starts and not self.max_age
 
     @property
     def expressions(self) -> list[str]:
@@ -53,6 +60,13 @@ class Schedule(NamedTuple):
     def allowance(self) -> int:
         """How long after its scheduled start a success may arrive."""
         return self.randomized_delay + (self.max_runtime or 0) + self.grace
+
+    def reference(self, started: float, ended: float) -> float:
+        """Return the time after which the success that follows a run is due, for `deadlines`.
+
+        What starts every hour does so an hour after its last start or, if it ran longer, at once.
+        """
+        return max(started, ended - self.every) if self.every else ended
 
 
 def deadlines(
@@ -81,6 +95,8 @@ def deadlines(
         if schedule.on_calendar:
             first = min(starts[begin, text] for text in schedule.expressions)
             due.append(first + schedule.allowance)
+        elif schedule.every:
+            due.append(begin + schedule.every + schedule.allowance)
         else:
             due.append(begin + schedule.max_age if schedule.max_age else None)
     return due

@@ -50,6 +50,7 @@ def test_no_module_imports_itself_through_others():
         ("run", "--job", "x", "--grace", "0h", "--", "touch", "ran"),
         ("run", "--job", "x", "--severity", "page", "--", "touch", "ran"),
         ("run", "--job", "x", "--max-age", "1h", "--on-calendar", "daily", "--", "touch", "ran"),
+        ("run", "--job", "x", "--max-age", "1h", "--every", "1h", "--", "touch", "ran"),
         ("run", "--job", "x", "touch", "ran"),
         ("register",),
         ("register", "--job", "x", "--all"),
@@ -174,7 +175,7 @@ def test_the_maximum_age_has_kept_its_old_name(node, pushgateway, option):
 
 
 def test_options_go_before_the_declaration(node, pushgateway):
-    node.declare("nightly", max_age="2h", owner="ops", max_runtime="1h", grace="1min")
+    node.declare("nightly", every="2h", owner="ops", max_runtime="1h", grace="1min")
     options = ("--max-age", "3h", "--owner", "dev", "--severity", "info", "--grace", "2min")
     node(*RUN, *options, "--", "true")
     labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
@@ -190,6 +191,14 @@ def test_a_calendar_on_the_command_line_is_in_the_hosts_time_zone(node, pushgate
     labels = pushgateway.families("nightly")["batch_job_info"][0]["labels"]
     assert labels["schedule"] == "2050-01-01 UTC"
     assert pushgateway.values("nightly")["deadline_timestamp_seconds"] == 2524608001
+
+
+def test_an_interval_on_the_command_line_counts_from_the_start_of_the_run(node, pushgateway):
+    node.declare("nightly", on_calendar="no day")
+    node(*RUN, "--every", "3h", "--grace", "1min", "--", "sleep", "0.5")
+    found = pushgateway.values("nightly")
+    started = found["last_start_timestamp_seconds"]
+    assert found["deadline_timestamp_seconds"] == pytest.approx(started + 3 * 3600 + 60, abs=0.1)
 
 
 def test_options_go_before_the_environment_and_that_before_the_file(node, pushgateway, dead_url):

@@ -285,6 +285,16 @@ def test_a_declared_job_without_a_calendar_is_due_by_its_age_alone(node, pushgat
     assert "deadline_timestamp_seconds" not in known
 
 
+def test_a_declared_job_that_starts_at_intervals_is_due_before_it_has_run(node, pushgateway):
+    node.configure(pushgateway.url)
+    node.declare("often", every="6h", grace="1min")
+    assert node("register", "--all").returncode == 0
+    due = pushgateway.values("often")["deadline_timestamp_seconds"]
+    assert due == pytest.approx(time.time() + 6 * 3600 + 60, abs=30)
+    (info,) = pushgateway.families("often")["batch_job_info"]
+    assert info["labels"]["schedule"] == "every 6h"
+
+
 def test_another_age_moves_the_deadline_that_the_last_success_set(node, pushgateway):
     node.configure(pushgateway.url)
     node.declare("by-cron", max_age="26h")

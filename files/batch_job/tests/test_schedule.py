@@ -110,6 +110,22 @@ def test_a_deadline_counts_from_the_end_of_a_pause(systemd):
     assert deadlines(paused, end + HOUR) == later
 
 
+def test_what_starts_at_intervals_is_due_after_the_next_start():
+    job = Schedule(every=6 * HOUR, randomized_delay=60, max_runtime=HOUR, grace=900)
+    allowance = 60 + HOUR + 900
+    pause = job._replace(paused_until=9000)
+    assert deadlines([job, pause], 1000) == [1000 + 6 * HOUR + allowance, 30600 + allowance]
+
+
+@pytest.mark.parametrize(
+    ("job", "reference"),
+    [(Schedule("daily"), 2000), (Schedule(every=1500), 1000), (Schedule(every=400), 1600)],
+    ids=["calendar", "a short run", "a run that is longer than the interval"],
+)
+def test_an_interval_counts_from_the_start_of_a_run_and_all_else_from_its_end(job, reference):
+    assert job.reference(started=1000, ended=2000) == reference
+
+
 def test_a_fraction_of_a_second_is_cut_off(systemd):
     assert next_start("*:*:30.5 UTC", "2026-11-20T00:00:00") == "2026-11-20T00:00:30"
 
@@ -134,7 +150,12 @@ def test_a_job_without_a_schedule_is_never_due():
 
 @pytest.mark.parametrize(
     ("job", "is_empty"),
-    [(Schedule(), True), (Schedule("daily"), False), (Schedule(max_age=1), False)],
+    [
+        (Schedule(), True),
+        (Schedule("daily"), False),
+        (Schedule(every=1), False),
+        (Schedule(max_age=1), False),
+    ],
 )
 def test_a_schedule_without_calendar_and_age_is_empty(job, is_empty):
     assert job.is_empty is is_empty

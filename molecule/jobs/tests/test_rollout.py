@@ -12,6 +12,8 @@ OTHER = "jobs12"
 TIMER = "/etc/systemd/system/batch-job-daily.timer"
 DAILY = {"name": "daily", "command": ["true"], "on_calendar": "*-*-* 02:00", "grace": "10min"}
 LATER = {**DAILY, "on_calendar": "*-*-* 03:00"}
+NEVER = {"name": "often", "command": ["true"], "on_calendar": "2100-01-01", "max_runtime": "1h"}
+OFTEN = {**NEVER, "every": "6h", "on_calendar": None}
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +93,39 @@ def test_a_gateway_that_cannot_be_reached_fails_the_rollout_early(declare, host)
 
 
 def test_every_declared_job_is_registered_with_its_first_deadline(declare, copy, registered):
-    assert declare([DAILY]).status == 0
+    assert declare([DAILY, NEVER]).status == 0
     for node in (copy.node, OTHER):
         labels, deadline = registered(node)
         assert labels["schedule"] == "*-*-* 02:00"
         assert deadline % 86400 == 2 * 3600 + 600
 
 
-def test_the_second_rollout_of_the_same_jobs_changes_nothing(declare):
-    assert declare([DAILY]).changed("jobs13") == 0
+def test_the_second_rollout_changes_nothing_and_warns_about_a_job_without_a_limit(declare):
+    done = declare([DAILY, NEVER])
+    assert done.changed("jobs13") == 0
+    assert "daily: no max_runtime" in done.diff
+    assert "often: no max_runtime" not in done.diff
 
 
 def test_another_schedule_is_registered_anew_and_the_timer_follows(declare, host, registered):
-    assert declare([LATER]).status == 0
+    assert declare([LATER, OFTEN]).status == 0
     labels, deadline = registered()
     assert (labels["schedule"], deadline % 86400) == ("*-*-* 03:00", 3 * 3600 + 600)
     timer = host.check_output(
         "systemctl show --property NextElapseUSecRealtime batch-job-daily.timer"
     )
     assert "03:00:00" in timer
+
+
+def test_a_new_interval_begins_with_a_run_at_once_and_not_again_with_every_reload(host):
+    def show(name, unit):
+        return host.check_output(f"systemctl show --value --property {name} batch-job-often.{unit}")
+
+    started = eventually(lambda: int(show("ExecMainStartTimestampMonotonic", "service")))
+    assert "OnUnitActiveUSec=6h" in show("TimersMonotonic", "timer")
+    host.check_output("systemctl daemon-reload")
+    assert eventually(lambda: show("NextElapseUSecMonotonic", "timer") not in ("0", "infinity"))
+    assert int(show("ExecMainStartTimestampMonotonic", "service")) == started
 
 
 def test_another_owner_leaves_the_deadline_alone(declare, registered):

@@ -24,6 +24,8 @@ PREFIXES = "@-:+!|"
 CONTROLS = {number: f"\\x{number:02x}" for number in range(1, 32)}
 ESCAPES = CONTROLS | str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "\n": "\\n"})
 SPECS = Path(__file__).resolve().parents[1] / "meta" / "argument_specs.yml"
+# Keys of a job that decide when it starts.
+STARTS = ("on_calendar", "every", "on_boot")
 # Keys of a job that its unit or Prometheus needs; all others are declared to the reporter.
 NOT_DECLARED = {
     "after",
@@ -34,6 +36,7 @@ NOT_DECLARED = {
     "environment",
     "environment_file",
     "min_size_bytes",
+    "on_boot",
     "steps_after",
     "steps_before",
     "unit_options",
@@ -207,6 +210,11 @@ def enabled_jobs(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [job for job in jobs if boolean(job.get("enabled", True))]
 
 
+def scheduled_jobs(jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the jobs that a timer of systemd's starts."""
+    return [job for job in enabled_jobs(jobs) if job.get("command") and any(map(job.get, STARTS))]
+
+
 def declaration_files(jobs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the content of each job's declaration, by its path below `/etc/batch-job`."""
     types = {key: option["type"] for key, option in _options(SPECS).items()}
@@ -241,6 +249,7 @@ class FilterModule:
             "enabled_jobs": enabled_jobs,
             "marked_files": marked_files,
             "pause_end": pause_end,
+            "scheduled_jobs": scheduled_jobs,
             "systemd_command": systemd_command,
             "unit_options": unit_options,
             "with_defaults": with_defaults,
