@@ -54,7 +54,7 @@ HELP = {
     "deadline_timestamp_seconds": "A success must arrive before this.",
     "max_runtime_seconds": "A run longer than this is stuck; +Inf when no limit was declared.",
     "grace_seconds": "How late a success may be beyond its allowed runtime, with the random delay.",
-    "unit_info": "Always 1; the label is the systemd unit of the latest run.",
+    "unit_info": "Always 1; the label is the systemd unit of the latest run, empty without one.",
     "report_delay_seconds": "How long the latest report waited until it could be delivered.",
 }
 
@@ -116,8 +116,12 @@ def declaration(job: Job) -> list[Metric]:
 
 def start(job: Job, started: float, unit: str = "") -> list[Metric]:
     """Return the report of a start, which is added to the group."""
-    families = [*declaration(job), gauge("last_start_timestamp_seconds", started)]
-    return [*families, gauge("unit_info", 1, {"unit": unit})] if unit else families
+    return [
+        *declaration(job),
+        gauge("last_start_timestamp_seconds", started),
+        # An empty label removes that of an earlier run: a failure is only added to the group.
+        gauge("unit_info", 1, {"unit": unit}),
+    ]
 
 
 def end(job: Job, outcome: Outcome, deadline: float | None, unit: str = "") -> list[Metric]:

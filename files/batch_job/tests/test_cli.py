@@ -289,7 +289,7 @@ def test_the_reporter_ignores_the_environment_of_a_unit(node, pushgateway, dead_
     assert pushgateway.result("nightly") == "success"
 
 
-def test_finish_on_failure_reports_a_run_that_its_unit_could_not_report(node, pushgateway):
+def test_finish_on_failure_reports_a_units_run_and_one_under_cron_has_no_unit(node, pushgateway):
     # As systemd.exec(5) describes them, of a unit that this host does not have.
     monitored = {"UNIT": "x.service", "SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited"}
     monitored |= {"EXIT_STATUS": "200", "INVOCATION_ID": "0"}
@@ -300,6 +300,10 @@ def test_finish_on_failure_reports_a_run_that_its_unit_could_not_report(node, pu
     assert pushgateway.values("nightly")["last_exit_code"] == 200
     [info] = pushgateway.families("nightly")["batch_job_unit_info"]
     assert info["labels"]["unit"] == "x.service"
+    # Without a unit, as under cron.
+    node(*RUN, "--", "false")
+    [info] = pushgateway.families("nightly")["batch_job_unit_info"]
+    assert info["labels"].get("unit", "") == ""
 
 
 def test_finish_reports_no_run_that_a_condition_left_out(node, pushgateway):

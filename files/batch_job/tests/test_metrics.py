@@ -256,6 +256,7 @@ def test_a_success_reports_everything():
     outcome = Outcome(100, 130, 29.5, "success", 0, 1.5, 4096)
     assert contract(metrics.end(JOB, outcome, 500)) == {
         "info": 1,
+        "unit_info": 1,
         "max_runtime_seconds": 60,
         "grace_seconds": 1800,
         "last_start_timestamp_seconds": 100,
