@@ -10,9 +10,9 @@ import units
 import yaml
 
 import inventory
-from batch_job import config, names, outcome, sandbox
+from batch_job import config, names, outcome, sandbox, states
 from batch_job.schedule import Schedule
-from dashboards import queries, states
+from dashboards import queries
 from lab import REPOSITORY
 
 SPECS = REPOSITORY / "roles/batch_job/meta/argument_specs.yml"
