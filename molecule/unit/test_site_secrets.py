@@ -71,7 +71,9 @@ def test_the_old_password_is_accepted_until_it_is_retired(first):
         assert former == account
         assert current["username"] != former["username"]
         assert bcrypt.checkpw(current["password"].encode(), current["hash"].encode())
+    assert new["vault_guard_keys"][1:] == first["vault_guard_keys"]
     retired, _ = renewed(new, HOSTS, [], retire=["passwords"])
+    assert retired["vault_guard_keys"] == new["vault_guard_keys"][:1]
     assert all(len(users) == 1 for users in retired["vault_accounts"].values())
     assert retired["vault_accounts"]["prometheus"][0] == new["vault_accounts"]["prometheus"][0]
 

@@ -59,6 +59,7 @@ def renewed(
     new: Vault = {name: vault[name] for name in vault}
     done: list[str] = []
     _renew_passwords(new, "passwords" in renew, "passwords" in retire, done)
+    _renew_guard_keys(new, "passwords" in renew, "passwords" in retire, done)
     _renew_authority(new, "ca" in renew, "ca" in retire, now, done)
     _renew_certificates(new, hosts, bool({"ca", "certificates"} & set(renew)), now, done)
     wanted = set(wanted)
@@ -92,6 +93,17 @@ def _renew_passwords(vault: Vault, is_due: bool, retires: bool, done: list[str])
     if not vault.get("vault_grafana_admin_password"):
         vault["vault_grafana_admin_password"] = secrets.token_urlsafe(24)
         done.append("grafana: new password of the admin")
+
+
+def _renew_guard_keys(vault: Vault, is_due: bool, retires: bool, done: list[str]) -> None:
+    keys = list(vault.get("vault_guard_keys") or [])
+    if retires and len(keys) > 1:
+        del keys[1:]
+        done.append("pushgateway_guard: the hosts' old passwords are no longer accepted")
+    if is_due or not keys:
+        keys.insert(0, secrets.token_hex(32))
+        done.append("pushgateway_guard: new key, from which each host's password is made")
+    vault["vault_guard_keys"] = keys
 
 
 def _renew_authority(

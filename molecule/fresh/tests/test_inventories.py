@@ -2,8 +2,11 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 from collections import Counter
+from subprocess import PIPE
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +14,8 @@ import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from clients import eventually
+from doors import Stranger, expected
+from guard import guard_login
 from lab import REPOSITORY, nodes
 
 testinfra_hosts = ["ansible://fresh"]
@@ -23,7 +28,7 @@ QUICK = {"prometheus_global": {"scrape_interval": "2s", "evaluation_interval": "
 FAILED_SCRAPES = "/var/lib/prometheus/failed_scrapes.log"
 
 
-PORTS = {"prometheus": 9090, "alertmanager": 9093}
+TLS_PORTS = (9090, 9091, 9093)
 
 
 def targets(host, get="curl --silent http://localhost:9090/api/v1/targets"):
@@ -130,6 +135,7 @@ def secrets(vault):
         *(user[part] for user in users for part in ("password", "hash")),
         *(key.splitlines()[len(key.splitlines()) // 2] for key in [vault["vault_ca_key"], *keys]),
         vault["vault_grafana_admin_password"],
+        *vault["vault_guard_keys"],
         *filled(vault).values(),
     ]
 
@@ -169,15 +175,26 @@ def test_the_production_inventory_makes_a_closed_site_once_its_secrets_are_made(
         # 22: the answer is an error; 52 and 56: no answer to http.
         assert copy.host.run(f"curl -s -f --insecure https://localhost:{port}/metrics").rc == 22
         assert copy.host.run(f"curl -s -f http://localhost:{port}/metrics").rc != 0
-    for service in ("prometheus", "alertmanager"):
-        # The password of the jobs opens nothing else.
-        [job] = accounts["pushgateway"]
-        path = f"https://localhost:{PORTS[service]}/metrics"
-        login = f"{job['username']}:{job['password']}"
-        assert copy.host.run(f"curl -s -f --insecure --user {login} {path}").rc == 22
-
-    assert copy.host.run("curl --silent --fail localhost:3000/api/health").rc == 0
-    assert copy.host.run("curl --silent --fail localhost:3000/api/org").rc == 22
+    address = copy.host.check_output("hostname --ip-address").split()[0]
+    nobody = Stranger(
+        lambda command: copy.host.run(f"runuser -u nobody -- {command}").stdout, address, TLS_PORTS
+    )
+    outside = Stranger(
+        lambda command: subprocess.run(shlex.split(command), stdout=PIPE, text=True).stdout,
+        address,
+        TLS_PORTS,
+    )
+    wrong = {"username": account["username"], "password": "wrong"}
+    for stranger, login in ((nobody, None), (outside, None), (outside, wrong)):
+        assert stranger.answers("production", login) == expected("production")
+    # The password of the jobs opens nothing else, and Prometheus' does not push.
+    for service, port, request in (
+        ("pushgateway", 9090, "GET /api/v1/query?query=up"),
+        ("pushgateway", 9093, "POST /api/v2/silences"),
+        ("prometheus", 9091, "DELETE /metrics/job/stranger/instance/debian13"),
+        ("alertmanager", 9091, "GET /api/v1/metrics"),
+    ):
+        assert outside.ask(port, request, login=accounts[service][0]) == 401
 
     # Through TLS and past the passwords: the report on the state, a canary, each alert's route.
     assert copy.host.run("systemctl start pushgateway-state.service").rc == 0
@@ -202,7 +219,16 @@ done
 """
 
 
+GUARD = """
+pushgateway_guard:
+  children:
+    pushgateway:
+"""
+
+
 def test_a_rotation_of_all_secrets_loses_no_report_and_locks_nobody_out(copy, rollout, production):
+    with (production / "hosts.yml").open("a") as hosts:
+        hosts.write(GUARD)
     limit = "--limit=!database.example.org"
     password = f"--vault-password-file={production}/../password"
     often = QUICK["prometheus_global"] | {"scrape_failure_log_file": FAILED_SCRAPES}
@@ -224,6 +250,15 @@ def test_a_rotation_of_all_secrets_loses_no_report_and_locks_nobody_out(copy, ro
             f"--user {account['username']}:{account['password']} "
         )
 
+    def guarded(instance):
+        """Push as a job host; return the exit status of curl, 22 if that was refused."""
+        account = guard_login(opened(production)["vault_guard_keys"], "host", "files.example.org")
+        return copy.host.run(
+            f"echo 'x 1' | curl --silent --fail --cacert /etc/pushgateway/secrets/ca.crt "
+            f"--user {account['username']}:{account['password']} --data-binary @- "
+            f"https://localhost:9191/metrics/job/own/instance/{instance}"
+        ).rc
+
     def answer(query):
         url = f"https://localhost:9090/api/v1/query?query={quote(query)}"
         return json.loads(copy.host.check_output(login("prometheus") + url))["data"]["result"]
@@ -235,6 +270,7 @@ def test_a_rotation_of_all_secrets_loses_no_report_and_locks_nobody_out(copy, ro
 
     roll_out()
     old = login("pushgateway")
+    assert [guarded("files.example.org"), guarded("database.example.org")] == [0, 22]
     assert eventually(lambda: len(answer('up{job="pushgateway"} == 1')) == 1, timeout_seconds=60)
     copy.host.check_output(f"cat > /root/ticks <<'END'\n{TICKS}END")
     copy.host.check_output("systemd-run --unit=ticks sh /root/ticks")

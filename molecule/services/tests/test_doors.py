@@ -1,9 +1,6 @@
 """What a stranger on another host may do: with the defaults, and behind the guard."""
 
-import base64
 import json
-import shlex
-from pathlib import Path
 
 import pytest
 import testinfra
@@ -12,10 +9,10 @@ import yaml
 
 from clients import eventually
 from conftest import LAB
+from doors import Stranger, expected
 from guard import guard_login
 from lab import REPOSITORY, nodes
 
-DOORS = yaml.safe_load(Path(__file__).with_name("doors.yml").read_text())
 LOCAL = yaml.safe_load((REPOSITORY / "inventories/local/group_vars/all.yml").read_text())
 KEY = "k" * 32
 GUARD = 9191
@@ -24,41 +21,14 @@ INVENTORY = {
     "pushgateway_guard": {"hosts": {"debian13": None}},
     "batch_job": {"hosts": {"web-1": None, "web-2": None}},
 }
-# What curl prints when nobody listens.
-NOBODY = "000"
 
 
-class Stranger:
-    """A process of `nobody` on another node."""
-
-    def __init__(self, node):
-        self.node = node
-        self.host = testinfra.get_host(f"docker://{nodes.container_name(LAB, 'debian12')}")
-
-    def ask(self, port, request, body="", login=None):
-        """Send a request, over TLS to the guard, and return the status or `refused`."""
-        method, path = request.split(" ", 1)
-        words = ["curl", "--silent", "--insecure", "--globoff", "--request", method]
-        words += ["--max-time", "20", "--output", "/dev/null", "--write-out", "%{http_code}"]
-        words += ["--header", "Content-Type: application/json"] if body[:1] in ("{", "[") else []
-        words += ["--data-binary", body] if body else []
-        if login:
-            pair = f"{login['username']}:{login['password']}".encode()
-            encoded = base64.b64encode(pair).decode()
-            words += ["--header", f"Authorization: Basic {encoded}"]
-        scheme = "https" if port == GUARD else "http"
-        command = shlex.join([*words, f"{scheme}://{self.node}:{port}{path}"])
-        status = self.host.run(f"runuser -u nobody -- {command}").stdout
-        return "refused" if status == NOBODY else int(status)
-
-    def answers(self):
-        """Return the answer to each line of the table."""
-        return {
-            (door["port"], door["request"]): self.ask(
-                door["port"], door["request"], door.get("body", "")
-            )
-            for door in DOORS
-        }
+def stranger_to(node):
+    """Return a process of `nobody` on another node."""
+    host = testinfra.get_host(f"docker://{nodes.container_name(LAB, 'debian12')}")
+    return Stranger(
+        lambda command: host.run(f"runuser -u nobody -- {command}").stdout, node, [GUARD]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +69,8 @@ def site(copied, variables, tmp_path_factory):
             assert done.status == 0, done.message
             return done
 
-        stranger = Stranger(copy.node)
-        before = stranger.answers()
+        stranger = stranger_to(copy.node)
+        before = stranger.answers("defaults")
         done = roll_out("pushgateway,pushgateway_guard,prometheus,alertmanager")
         assert guard_login([KEY], "host", "web-1")["password"] not in done.diff
         yield copy, stranger, before, roll_out
@@ -109,8 +79,7 @@ def site(copied, variables, tmp_path_factory):
 @pytest.mark.parametrize("state", ["defaults", "closed"])
 def test_the_doors_are_as_the_table_says(site, state):
     _copy, stranger, before, _roll_out = site
-    expected = {(door["port"], door["request"]): door[state] for door in DOORS}
-    assert (before if state == "defaults" else stranger.answers()) == expected
+    assert (before if state == "defaults" else stranger.answers(state)) == expected(state)
 
 
 def test_a_host_pushes_only_its_own_and_prometheus_reads_it(site):
