@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import yaml
 
+from batch_job.states import STATES
 from lab import REPOSITORY
 from programs import promtool
 
@@ -57,6 +58,37 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(alerts())
     for name, alert in alerts().items():
         assert alert["annotations"]["runbook_url"].endswith("}}/{{ end }}" + name + ".md")
+
+
+def test_the_readme_lists_every_alert_and_which_are_only_information():
+    text = (REPOSITORY / "README.md").read_text()
+    rows = re.findall(
+        r"^\| ((?:`\w+`(?:, )?)+) \| (.+) \|$", text.partition("### Be told")[2], re.M
+    )
+    listed = {name: when for names, when in rows for name in re.findall(r"\w+", names)}
+    silent = {"BatchJobFollows", "BatchJobCanary"}
+    assert listed.keys() == alerts().keys() - silent
+    information = {
+        name
+        for name, alert in alerts().items()
+        if alert.get("labels", {}).get("severity") == "info"
+    }
+    assert {name for name, when in listed.items() if "(info)" in when} == information - silent
+
+
+def test_runbooks_call_the_states_of_jobs_as_the_page_and_the_dashboards_do():
+    (rule,) = (
+        rule
+        for group in load(REPOSITORY / "files/rules/batch_jobs.rules.yml")["groups"]
+        for rule in group["rules"]
+        if rule.get("record") == "batch_job:state"
+    )
+    named = re.findall(r'(\d) \* ALERTS\{alertname=~?"([^"]+)"', rule["expr"])
+    assert len(named) == 7
+    for number, names in named:
+        word = f"call the job `{STATES[int(number)].name}`."
+        for name in names.split("|"):
+            assert word in (RUNBOOKS / f"{name}.md").read_text(), name
 
 
 def test_the_table_of_recording_rules_names_each_with_its_sources_and_its_memory():

@@ -49,7 +49,7 @@ def _row(name: str, memory: Mapping[str, Any], waiting: int, now: float) -> tupl
     due = "-"
     if memory.get("deadline") is not None:
         left = memory["deadline"] - now
-        due = f"in {spoken(left)}" if left > 0 else f"overdue by {spoken(left)}"
+        due = f"in {spoken(left)}" if left > 0 else f"late by {spoken(left)}"
     return (
         name,
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started)) if started else "never",

@@ -59,7 +59,7 @@ def test_the_result_is_the_latest_runs(state, known, text):
 
 @pytest.mark.parametrize(
     ("deadline", "text"),
-    [(NOW + 7200, "in 2h"), (NOW - 60, "overdue by 1min"), (NOW, "overdue by 0s")],
+    [(NOW + 7200, "in 2h"), (NOW - 60, "late by 1min"), (NOW, "late by 0s")],
 )
 def test_a_deadline_is_ahead_or_behind(state, deadline, text):
     assert row(state, deadline=deadline)[3] == text

@@ -107,7 +107,7 @@ def test_the_services_have_nothing_to_complain_of(stack):
 
 def test_the_receiver_shows_people_what_they_were_told(stack):
     page = ask(stack, "webhook", headers={"Accept": "text/html"}).text
-    assert "<h3>archive-mail on fileserver is overdue" in page
+    assert "<h3>archive-mail on fileserver is late" in page
     assert "/user/runbooks/BatchJobMissed.md" in page
 
 

@@ -16,7 +16,7 @@ ALERT = {
         "severity": "critical",
     },
     "annotations": {
-        "summary": "dump on db-1 is overdue by 1h 5m 0s",
+        "summary": "dump on db-1 is late by 1h 5m 0s",
         "description": "A success was due at 02:00. There has never been one.",
         "runbook_url": "http://metrics:9090/user/runbooks/BatchJobMissed.md",
     },
@@ -67,7 +67,7 @@ TITLES = ["slack.default.title", "email.default.subject", "pagerduty.default.des
 
 @pytest.mark.parametrize("message", [*TITLES, "opsgenie.default.message"])
 def test_the_title_says_how_urgent_it_is_and_what_happened(render, message):
-    assert render(message, ALERT) == "CRITICAL: dump on db-1 is overdue by 1h 5m 0s"
+    assert render(message, ALERT) == "CRITICAL: dump on db-1 is late by 1h 5m 0s"
 
 
 def test_the_title_of_many_counts_them(render):
@@ -88,7 +88,7 @@ def test_the_text_says_what_since_when_whose_and_where_to_read_on(render, messag
     assert render(message, ALERT).strip().splitlines() == [
         f"{PAGE}#job=dump&host=db-1",
         "",
-        "dump on db-1 is overdue by 1h 5m 0s",
+        "dump on db-1 is late by 1h 5m 0s",
         "A success was due at 02:00. There has never been one.",
         "Since 2026-11-23 02:00 UTC, owner dba",
         "Runbook: http://metrics:9090/user/runbooks/BatchJobMissed.md",
@@ -119,7 +119,7 @@ def test_the_text_begins_with_the_page_of_what_it_is_about(render, alerts, shown
 
 def test_an_alert_of_another_program_has_no_page(render):
     posted = ALERT | {"generatorURL": "http://ruler/alerts"}
-    assert render(TEXTS[0], posted).strip().startswith("dump on db-1 is overdue")
+    assert render(TEXTS[0], posted).strip().startswith("dump on db-1 is late")
 
 
 def test_the_text_of_many_tells_ten_and_names_the_rest(render):

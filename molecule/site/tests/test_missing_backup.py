@@ -57,7 +57,7 @@ def test_the_notification_names_job_host_owner_severity_and_what_happened(webhoo
         "owner": "dba",
         "severity": "critical",
     }
-    assert alert["annotations"]["summary"].startswith("backup-database on fileserver is overdue by")
+    assert alert["annotations"]["summary"].startswith("backup-database on fileserver is late by")
     assert alert["annotations"]["description"].endswith(
         "UTC. There has never been one. Look: batch-job status on fileserver."
     )
