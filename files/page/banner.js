@@ -46,6 +46,12 @@ function messages({ picture, failure, at }) {
     const words = [name(metric.alertname), where ? " fires for " : " fires", where && name(where), "."];
     items.push({ level: metric.severity === "critical" ? "bad" : "poor", words, runbook: metric.alertname });
   }
+  // The watchdog always fires.
+  if (!about("rules").length) {
+    const words =
+      "Prometheus evaluates no rules now, or not those of this page: what is below may be wrong, and nothing fires.";
+    items.push({ level: "bad", words, runbook: "PrometheusRuleFailures" });
+  }
   const [age] = about("age");
   // The past was recorded as often as Prometheus liked.
   if (age && at === undefined && Number(age.value[1]) > MAX_AGE) {

@@ -124,7 +124,7 @@ export class Overview {
     const words = picture.jobs.length
       ? ["No job is like that. Clear a filter above."]
       : [
-          "No jobs yet. Declare one in the inventory, in ",
+          "No jobs. Declare one in the inventory, in ",
           html("code", {}, "batch_job_jobs"),
           ", and roll it out, or push a report to a Pushgateway; it appears within a minute.",
         ];

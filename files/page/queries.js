@@ -18,6 +18,7 @@ export const COLUMNS = {
 /** What is wrong with the watching itself, and what time it is for Prometheus. */
 export const WATCHING = [
   about("now", "vector(time())"),
+  about("rules", 'max by (alertname) (ALERTS{alertname="Watchdog"})'),
   about("age", "time() - max(timestamp(batch_job:state))"),
   about("gateway", 'up{job="pushgateway"} == 0'),
   about("declarations", '(up{job="declared_jobs"} == 0 or absent(up{job="declared_jobs"}))'),

@@ -64,7 +64,7 @@ def answer_with(page, jobs, *, asked=None, **special):
     """
     labels = [{"job": name, "instance": host} for name, host in jobs]
     columns = {
-        WATCHING: [({"about": "now"}, NOW)],
+        WATCHING: [({"about": "now"}, NOW), ({"about": "rules"}, 1)],
         "(batch_job:state)": [(each, n % len(STATES)) for n, each in enumerate(labels)],
         "batch_job:contact": [
             ({**each, "owner": f"team-{len(each['instance'])}"}, 1) for each in labels
@@ -104,6 +104,7 @@ def test_tiles_count_the_jobs_in_each_state(show):
     wanted = [f"{counts[state.name]} {state.name}" for state in reversed(STATES)]
     expect(page.locator(".tile")).to_have_text(wanted)
     expect(page.locator(".headline")).to_have_text("8 of 17 jobs need attention.")
+    expect(page.locator(".banner .bad")).to_have_count(0)
     expect(page).to_have_title("(8) Batch jobs")
 
 
@@ -206,7 +207,8 @@ def test_unread_declarations_stand_above_all(show):
     expect(page.locator(".banner .bad")).to_contain_text("cannot read the declarations")
     page.get_by_role("link", name="Show the present").click()
     # The week is over, and nothing has come since.
-    expect(page.locator(".empty")).to_contain_text("No jobs yet")
+    expect(page.locator(".empty")).to_contain_text("No jobs. Declare one")
+    expect(page.locator(".banner")).to_contain_text("evaluates no rules")
     expect(page.locator(".banner")).to_contain_text("nobody is notified")
 
 
