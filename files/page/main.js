@@ -60,8 +60,7 @@ function draw() {
   const fields = address.read();
   banner.show({ picture, failure, at: fields.at });
   if (!picture) return;
-  const bad = picture.jobs.filter(isBad).length;
-  document.title = bad ? `(${bad}) Batch jobs` : "Batch jobs";
+  document.title = titleOf(fields);
   write(asOf, `as of ${text.clock(picture.now)}`);
   asOf.title = text.exact(picture.now);
   if (fields.runbook !== undefined) place("runbook", fields.runbook, () => runbookPage(fields));
@@ -78,6 +77,14 @@ function draw() {
     if (isBack && shown.left) restore(shown.left);
     listed.hash = location.hash || "#";
   }
+}
+
+/** Return the title of the window, for tabs and bookmarks. */
+function titleOf({ job, runbook }) {
+  const subject = job ?? runbook;
+  if (subject !== undefined) return `${name(subject).textContent}: batch jobs`;
+  const bad = picture.jobs.filter(isBad).length;
+  return bad ? `(${bad}) Batch jobs` : "Batch jobs";
 }
 
 /** Put a view into the page unless it is there. */

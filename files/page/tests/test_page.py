@@ -270,6 +270,7 @@ def test_a_job_has_its_runs_its_limits_and_what_fires(show):
     expect(results).to_have_text(["exit-code (3)", "success", "exit-code (3)", *["success"] * 4])
     expect(page.locator(".runs circle")).to_have_count(5)
     expect(page.locator(".runs path")).to_have_count(2)
+    expect(page).to_have_title("verify-restore: batch jobs")
     facts = page.locator(".facts")
     expect(facts).to_contain_text("Allowed duration2 h")
     expect(facts).to_contain_text("Next success duetoday 09:30 30 min over")
