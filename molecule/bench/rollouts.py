@@ -16,7 +16,7 @@ FEW, MANY = 10, 300
 
 def declare(count: int) -> str:
     """Return an argument that declares so many jobs."""
-    job = {"command": ["true"], "on_calendar": "daily"}
+    job = {"command": ["true"], "on_calendar": "daily", "max_runtime": "1h"}
     jobs = [{"name": f"job-{number}", **job} for number in range(count)]
     return f"--extra-vars={json.dumps({'batch_job_jobs': jobs})}"
 
