@@ -261,7 +261,10 @@ def status(arguments: argparse.Namespace) -> int:
 
     host = _host(arguments, needs_gateway=False)
     _check_readable(arguments)
-    declared = list(declared_jobs(arguments.config_directory))
+    declared = {
+        name: job.schedule.paused_until
+        for name, job in declared_jobs(arguments.config_directory).items()
+    }
     kept = host.spool.kept()
     others = []
     if os.geteuid() == 0 and not arguments.state_directory:

@@ -16,7 +16,7 @@ HEAD = ("JOB", "LAST RUN", "RESULT", "NEXT DUE", "KEPT REPORTS")
 
 
 def table(
-    declared: Sequence[str],
+    declared: Mapping[str, int | None],
     state: State,
     kept: Sequence[Kept],
     now: float,
@@ -24,20 +24,28 @@ def table(
 ) -> str:
     """Return one line for each job that is declared or has run on this host.
 
+    `declared` has until when each declared job is paused, in Unix seconds; None if it is not.
     With jobs of others, a column has the user; a job that somebody else runs was not run by us.
     """
     waiting = [entry.report.group.job for entry in kept]
     ours = {*state.jobs(), *waiting}
     names = sorted({*declared, *ours} - ({job.job for job in others} - ours))
-    rows = [_row(name, state.read(name), waiting.count(name), now) for name in names]
+    rows = [
+        _row(name, state.read(name), waiting.count(name), now, declared.get(name)) for name in names
+    ]
     if others:
         rows = [(*HEAD, "USER"), *((*row, "root") for row in rows)]
-        rows += [(*_row(job.job, job.memory, job.waiting, now), job.user) for job in others]
+        rows += [
+            (*_row(job.job, job.memory, job.waiting, now, declared.get(job.job)), job.user)
+            for job in others
+        ]
         return "\n".join(aligned(rows))
     return "\n".join(aligned([HEAD, *rows]))
 
 
-def _row(name: str, memory: Mapping[str, Any], waiting: int, now: float) -> tuple[str, ...]:
+def _row(
+    name: str, memory: Mapping[str, Any], waiting: int, now: float, paused_until: int | None
+) -> tuple[str, ...]:
     """Return the cells of a job."""
     started, ended = memory.get("started"), memory.get("ended")
     result = "-"
@@ -47,7 +55,9 @@ def _row(name: str, memory: Mapping[str, Any], waiting: int, now: float) -> tupl
         code = memory["exit_code"]
         result = memory["result"] + (f" ({code})" if code else "")
     due = "-"
-    if memory.get("deadline") is not None:
+    if paused_until and paused_until > now:
+        due = f"paused until {time.strftime('%Y-%m-%d %H:%M', time.localtime(paused_until))}"
+    elif memory.get("deadline") is not None:
         left = memory["deadline"] - now
         due = f"in {spoken(left)}" if left > 0 else f"late by {spoken(left)}"
     return (

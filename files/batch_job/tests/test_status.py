@@ -29,7 +29,7 @@ def cells(shown, name):
 def row(state, **known):
     if known:
         state.update("nightly", **known)
-    return cells(table(["nightly"], state, [], NOW), "nightly")
+    return cells(table({"nightly": None}, state, [], NOW), "nightly")
 
 
 def test_a_job_that_never_ran_is_shown(state):
@@ -65,11 +65,18 @@ def test_a_deadline_is_ahead_or_behind(state, deadline, text):
     assert row(state, deadline=deadline)[3] == text
 
 
+def test_a_paused_job_is_not_late_until_the_pause_ends(state):
+    state.update("nightly", deadline=NOW - 60)
+    end = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW + 86400))
+    for ends, text in ((NOW + 86400, f"paused until {end}"), (NOW, "late by 1min")):
+        assert cells(table({"nightly": int(ends)}, state, [], NOW), "nightly")[3] == text
+
+
 def test_declared_known_and_kept_jobs_are_shown_by_name(state, tmp_path):
     state.update("b", started=NOW)
     report = Report(Group("c", ""), metrics.check_own("x 1\n").families, True, NOW)
     kept = [Kept("http://one", report, tmp_path), Kept("http://two", report, tmp_path)]
-    shown = table(["d", "a", "b"], state, kept, NOW)
+    shown = table(dict.fromkeys("dab"), state, kept, NOW)
     assert [line.split()[0] for line in shown.splitlines()] == ["JOB", "a", "b", "c", "d"]
     assert cells(shown, "c")[4] == "2"
 

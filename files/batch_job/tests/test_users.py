@@ -103,7 +103,7 @@ def test_what_no_reporter_writes_is_not_shown(home, content, memory):
     home.write("{}", "other.json")
     other = ("alice", "other", {}, 0)
     assert home.jobs() == ([other] if memory is None else [("alice", "nightly", memory, 0), other])
-    table([], State(home.path), [], NOW, home.jobs())
+    table({}, State(home.path), [], NOW, home.jobs())
 
 
 def test_a_name_that_no_job_has_is_not_shown(home):
@@ -141,7 +141,7 @@ def test_the_table_names_the_user_of_each_job(home):
     home.write(json.dumps(ENDED))
     state = State(home.path)
     state.update("backup", started=NOW)
-    rows = table(["nightly", "backup"], state, [], NOW, home.jobs()).splitlines()
+    rows = table(dict.fromkeys(["nightly", "backup"]), state, [], NOW, home.jobs()).splitlines()
     assert [(row.split()[0], row.split()[-1]) for row in rows] == [
         ("JOB", "USER"),
         ("backup", "root"),
