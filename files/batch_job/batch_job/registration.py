@@ -123,8 +123,9 @@ def addition(candidate: Candidate, group: Mapping[str, Samples], now: float) -> 
         if INFO not in group:
             return Addition([], None)
         if deadline is None and DEADLINE in group:
-            # Its last report set the deadline; another age moves it.
-            deadline = last_success + job.schedule.max_age
+            # Its last report set the deadline; another age or a pause moves it.
+            begin = max(last_success, job.schedule.paused_until or 0)
+            deadline = begin + job.schedule.max_age
     declared = metrics.declaration(job)
     changed = [family for family in declared if metrics.samples(family) != group.get(family.name)]
     is_same_schedule = all(

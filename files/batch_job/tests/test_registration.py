@@ -308,6 +308,17 @@ def test_another_age_moves_the_deadline_that_the_last_success_set(node, pushgate
     assert known["deadline_timestamp_seconds"] == pytest.approx(success + 48 * 3600, abs=1)
 
 
+def test_a_pause_moves_the_deadline_that_the_last_success_set_once(node, pushgateway):
+    node.configure(pushgateway.url)
+    node.declare("by-cron", max_age="26h")
+    node("run", "--job", "by-cron", "--", "true")
+    node.declare("by-cron", max_age="26h", paused_until="2050-01-01T00:00:00+00:00")
+    node("register", "--all")
+    due = pushgateway.values("by-cron")["deadline_timestamp_seconds"]
+    assert due == 2524608000 + 26 * 3600
+    assert node("register", "--all").stdout == "nothing changed\n"
+
+
 def test_a_job_that_was_registered_by_hand_is_not_forgotten(node, pushgateway):
     node.configure(pushgateway.url)
     register(node)
