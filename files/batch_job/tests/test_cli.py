@@ -379,7 +379,7 @@ def test_a_deleted_job_is_gone_with_all_that_is_kept_of_it(node, pushgateway, de
     node(*RUN, "--gateway", dead_url, "--", "true")
     assert len(node.kept()) == 1
     assert node("delete", "--job", "nightly").returncode == 0
-    assert pushgateway.values("nightly") == {}
+    assert eventually(lambda: pushgateway.values("nightly") == {})
     assert node.kept() == []
     assert "nightly" not in node("status").stdout
 
