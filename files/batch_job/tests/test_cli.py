@@ -374,7 +374,7 @@ def test_a_push_that_does_not_arrive_is_kept(node, dead_url):
     assert len(node.kept()) == 1
 
 
-def test_a_deleted_job_is_gone_with_all_that_is_kept_of_it(node, pushgateway, dead_url):
+def test_a_deleted_job_is_gone_with_all_that_is_kept_of_it(node, pushgateway, dead_url, eventually):
     node.run("true")
     node(*RUN, "--gateway", dead_url, "--", "true")
     assert len(node.kept()) == 1
