@@ -64,4 +64,4 @@ export const RESULTS = {
 };
 
 // Selects the alerts on monitoring itself.
-export const WATCHERS = "alertname=~\"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing\"";
+export const WATCHERS = "alertname=~\"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing|CertificateExpires\"";

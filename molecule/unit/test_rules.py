@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from batch_job.states import STATES
+from dashboards.queries import WATCHERS
 from lab import REPOSITORY
 from programs import promtool
 
@@ -58,6 +59,13 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(alerts())
     for name, alert in alerts().items():
         assert alert["annotations"]["runbook_url"].endswith("}}/{{ end }}" + name + ".md")
+
+
+def test_the_page_and_the_dashboards_count_every_alert_on_the_watching_itself():
+    watchers = load(REPOSITORY / "files/rules/watchers.rules.yml")["groups"]
+    names = {rule["alert"] for group in watchers for rule in group["rules"] if "alert" in rule}
+    pattern = WATCHERS.removeprefix('alertname=~"').removesuffix('"')
+    assert {name for name in alerts() if re.fullmatch(pattern, name)} == names - {"Watchdog"}
 
 
 def test_the_readme_lists_every_alert_and_which_are_only_information():

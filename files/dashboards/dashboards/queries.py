@@ -63,7 +63,10 @@ SIZE = of_shown("batch_job:backup_size_bytes")
 GATEWAYS_DOWN = 'count(up{job="pushgateway"} == 0) or vector(0)'
 DECLARATIONS = 'up{job="declared_jobs"}'
 DECLARATIONS_UNREAD = f"max({DECLARATIONS} == bool 0 or absent({DECLARATIONS}))"
-WATCHERS = 'alertname=~"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing"'
+WATCHERS = (
+    'alertname=~"Pushgateway.+|Prometheus.+|Alertmanager.+|BatchJobDeclarationsMissing'
+    '|CertificateExpires"'
+)
 OWN_ALERTS = f"count({firing(WATCHERS)}) or vector(0)"
 
 
