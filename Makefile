@@ -4,7 +4,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/molecule:$(CURDIR)/files/batch_job:$(CURDIR)/files/dashboards
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export PYTHONDONTWRITEBYTECODE := 1
+# Not in the tree, of which containers and nodes mount parts.
+export PYTHONPYCACHEPREFIX := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/batch-job-lab/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 # Neither demos nor tests are rollouts of somebody.
 unexport ANSIBLE_CALLBACKS_ENABLED
 
@@ -93,7 +95,7 @@ define install
 @echo "==> Installing the pinned Python packages of $(1) into .venv ($(2), once) ..."
 @rm -f .venv/ready .venv/ready-dev
 @$(PYTHON) -m venv .venv
-@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(1) \
+@env -u PYTHONPYCACHEPREFIX $(BIN)/pip install --quiet --disable-pip-version-check --requirement $(1) \
 	--constraint constraints.txt || { \
 	echo "ERROR: pip could not install $(1); it needs the Python package index" \
 	"(PIP_INDEX_URL for a mirror of your own)" >&2; exit 1; }

@@ -28,7 +28,6 @@ class Node:
         self.environment = {
             **{name: text for name, text in os.environ.items() if "BATCH_JOB" not in name},
             "PYTHONPATH": str(PACKAGE),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "BATCH_JOB_STATE_DIRECTORY": str(self.state),
             "BATCH_JOB_CONFIG_DIRECTORY": str(self.config),
         }
