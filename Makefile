@@ -35,7 +35,7 @@ venv: .venv/ready ## Install Ansible into .venv for rollouts of your own
 
 test: ## Run everything, and print how long each part took
 	@times=; for part in lint unit molecule; do \
-		started=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
+		started=$$(date +%s); $(MAKE) --no-print-directory --jobs=2 $$part || exit 1; \
 		times="$$times$$(printf '%-8s %5d s' $$part $$(($$(date +%s) - started)))\n"; \
 	done; printf "\n$$times"
 

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -22,7 +21,7 @@ CASES = sorted((REPOSITORY / "files/rules/tests").glob("*.test.yml"))
 BATCH = 12
 # The cases that are tried first on the mistakes in a rule. All others come after them, so a list
 # that is out of date costs nothing but time.
-NOTICED_BY = Path(__file__).with_name("noticed_by.yml")
+NOTICED_BY = REPOSITORY / "files/rules/tests/noticed_by.yml"
 # The verdicts of earlier runs, by content.
 VERDICTS = CACHE / "mutants"
 
