@@ -91,7 +91,7 @@ export const ORDERS = {
   owner: { title: "Owner", compare: byText("owner") },
   success: { title: "Last success", compare: (a, b) => a.success - b.success, field: "success" },
   due: { title: "Due", compare: (a, b) => a.due - b.due, field: "due" },
-  duration: { title: "Duration", compare: (a, b) => b.duration - a.duration, field: "duration" },
+  duration: { title: "Duration (usual)", compare: (a, b) => b.duration - a.duration, field: "duration" },
   size: { title: "Size", compare: (a, b) => b.size - a.size, field: "size" },
 };
 

@@ -59,7 +59,7 @@ class Row {
       this.shownOwner = job.owner;
     }
     write(this.duration, job.duration === undefined ? "–" : text.duration(job.duration));
-    write(this.usual, past.usual === undefined ? "" : `of ${text.duration(past.usual)}`);
+    write(this.usual, past.usual === undefined ? "" : `(${text.duration(past.usual)})`);
     mark(this.usual, "title", past.usual === undefined ? null : "the median of a week");
     write(this.size, job.size === undefined ? "–" : text.bytes(job.size));
     mark(this.size, "title", job.size === undefined ? null : `${job.size} bytes`);

@@ -122,7 +122,7 @@ def test_a_row_has_the_numbers_of_the_latest_run(show):
     run = list(JOB["backup-home"].runs())[-1]
     ended = datetime.fromtimestamp(ORIGIN + run.start + run.seconds, BERLIN)
     cells = ["fine", "backup-home", "files", "ops", f"today {ended:%H:%M} 5 h ago", "in 21 h"]
-    cells += [f"{run.seconds / 60:.0f} min of 41 min", f"{run.size / 2**30:.1f} GiB"]
+    cells += [f"{run.seconds / 60:.0f} min (41 min)", f"{run.size / 2**30:.1f} GiB"]
     expect(rows(page).locator("[role=cell]:not(.days)")).to_have_text(cells)
     hover = f"{ended:%a, %d %b %Y, %H:%M} CET ({ended.astimezone(ZoneInfo('UTC')):%H:%M} UTC)"
     expect(rows(page).locator("time")).to_have_attribute("title", hover)
