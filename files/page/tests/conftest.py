@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page
 
+from clients import eventually
 from preview import browsing, week
-from programs import Pushgateway, prometheus
+from programs import Pushgateway, find, free_port, prometheus, stop
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +55,41 @@ def fresh(chromium: Browser) -> Iterator[Page]:
     page = browsing.open_page(chromium)
     yield page
     page.context.close()
+
+
+# One path with all that the page asks, and one without the API.
+NGINX = """
+daemon off;
+pid nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+  client_body_temp_path bodies; proxy_temp_path proxied;
+  fastcgi_temp_path unused; uwsgi_temp_path unused; scgi_temp_path unused;
+  access_log off;
+  server {{
+    listen 127.0.0.1:{port};
+    location /jobs/user/ {{ proxy_pass {prometheus}/user/; }}
+    location /jobs/api/v1/ {{ proxy_pass {prometheus}/api/v1/; }}
+    location /half/user/ {{ proxy_pass {prometheus}/user/; }}
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, url: str) -> Iterator[str]:
+    """Run nginx in front of Prometheus; return its address."""
+    port = free_port()
+    text = NGINX.format(port=port, prometheus=url.removesuffix("/user/"))
+    # Beside root, nginx gives its workers to another user.
+    (tmp_path / "nginx.conf").write_text(f"user root;\n{text}" if os.geteuid() == 0 else text)
+    command = [str(find("nginx")), "-e", "stderr", "-p", f"{tmp_path}/", "-c", "nginx.conf"]
+    process = subprocess.Popen(command)
+    address = f"http://127.0.0.1:{port}"
+    eventually(lambda: requests.get(f"{address}/jobs/user/", timeout=5).ok)
+    yield address
+    stop(process)
 
 
 @pytest.fixture

@@ -260,6 +260,14 @@ def test_what_keeps_the_page_from_prometheus_is_named(fresh, url, status, body, 
     expect(fresh.locator(".banner .bad")).to_contain_text(words)
 
 
+def test_a_proxy_forwards_the_page_with_the_api_or_the_page_names_what_is_missing(fresh, proxy):
+    fresh.goto(browsing.address(f"{proxy}/jobs/user/"))
+    expect(fresh.locator(".headline")).to_have_text("8 of 17 jobs need attention.")
+    fresh.goto(f"{proxy}/half/user/")
+    missing = "/half/api/v1/ is not there. A proxy has to forward it beside /half/user/"
+    expect(fresh.locator(".banner .bad")).to_contain_text(missing)
+
+
 # One job
 def test_a_job_has_its_runs_its_limits_and_what_fires(show):
     page = show(job="verify-restore", host="files")
