@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 import pytest
 import testinfra
+from playwright.sync_api import Page
 
 from clients import Alertmanager, Grafana, Prometheus, Pushgateway, Service, Webhook, eventually
 from lab import REPOSITORY, nodes
+from preview import browsing
 
 AnyService = TypeVar("AnyService", bound=Service)
 
@@ -290,6 +292,13 @@ def grafana(host: Any) -> Grafana:
 def webhook() -> Webhook:
     """Return the receiver that the site notifies."""
     return connect(Webhook, "webhook")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """Open a window of Chromium."""
+    with browsing.chromium() as running:
+        yield browsing.open_page(running)
 
 
 @pytest.hookimpl(wrapper=True)

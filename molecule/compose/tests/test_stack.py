@@ -7,6 +7,7 @@ import time
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from batch_job.states import STATES
 from clients import Prometheus, Pushgateway, Webhook, eventually
@@ -92,6 +93,16 @@ def test_a_job_that_fails_or_never_runs_or_hangs_is_told(stack, alert, job):
     assert re.search(
         f"^since .* UTC, to webhook: {job} on fileserver ", stack.said[0], re.MULTILINE
     )
+
+
+def test_the_page_shows_what_became_of_each_job(stack, page):
+    page.goto(f"{stack.url('prometheus')}/user/")
+    for job, state in (
+        ("sync-mirror", "failing"),
+        ("archive-mail", "late"),
+        ("backup-tape", "stuck"),
+    ):
+        expect(page.locator(".row", has_text=job)).to_contain_text(state, timeout=30_000)
 
 
 def test_jobs_that_succeed_are_not_told_of(stack):

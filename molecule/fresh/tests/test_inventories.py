@@ -289,9 +289,9 @@ def test_a_rotation_of_all_secrets_loses_no_report_and_locks_nobody_out(copy, ro
     # more. A service that restarts, or is slow, refuses nobody.
     lines = copy.host.check_output(f"cat {FAILED_SCRAPES}").splitlines()
     refused = Counter(
-        (entry["scrape_pool"], entry["error"])
+        (entry.get("target"), entry["msg"])
         for entry in map(json.loads, lines)
-        if not re.search("connection refused|deadline exceeded|EOF|reset by peer", entry["error"])
+        if not re.search("connection refused|deadline exceeded|EOF|reset by peer", entry["msg"])
     )
     assert max(refused.values(), default=0) <= 2, refused
 

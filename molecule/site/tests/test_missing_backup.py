@@ -1,6 +1,7 @@
 """The first missing backup: one of two declared backups ran, and exactly the other is noticed."""
 
 import pytest
+from playwright.sync_api import expect
 
 from clients import Prometheus, Pushgateway, Webhook, eventually
 from conftest import put
@@ -61,6 +62,16 @@ def test_the_notification_names_job_host_owner_severity_and_what_happened(webhoo
     assert alert["annotations"]["description"].endswith(
         "UTC. There has never been one. Look: batch-job status on fileserver."
     )
+
+
+def test_the_page_leads_from_the_missing_backup_to_what_to_do(page, prometheus: Prometheus):
+    page.goto(f"{prometheus.url}/user/")
+    row = page.locator(".row", has_text="backup-database")
+    expect(row).to_contain_text("late")
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("backup-database on fileserver")
+    page.get_by_text("What to do").click()
+    expect(page.locator("main")).to_contain_text("had no success in time")
 
 
 def test_a_backup_that_fails_keeps_its_last_success_and_its_exit_status(

@@ -12,7 +12,6 @@ testinfra_hosts = ["ansible://monitor"]
 def test_check_mode_on_a_rolled_out_site_predicts_no_change(rollout):
     checked = rollout("--check", "--diff")
     assert (checked.status, checked.changed("monitor")) == (0, 0)
-    assert "Look: http://monitor:9090/user/" in checked.diff
 
 
 def test_check_mode_shows_a_change_and_does_not_make_it(rollout, prometheus: Prometheus):
