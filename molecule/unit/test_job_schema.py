@@ -21,7 +21,8 @@ REPORTERS = REPOSITORY / "files/reporters"
 EXAMPLES = [
     path
     for path in sorted(REPORTERS.rglob("*.*"))
-    if "tests" not in path.parts and "batch_job_last_result" in path.read_text()
+    if not {"tests", "__pycache__"} & set(path.parts)
+    and "batch_job_last_result" in path.read_text()
 ]
 JOB = inventory.job_options(is_external=False)
 
