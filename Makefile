@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/molecule:$(CURDIR)/files/batch_job:$(CURDIR)/files/dashboards
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# Not in the tree, of which containers and nodes mount parts.
+# Outside the tree: containers and nodes mount parts of it.
 export PYTHONPYCACHEPREFIX := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/batch-job-lab/bytecode
 unexport PYTHONDONTWRITEBYTECODE
 # Neither demos nor tests are rollouts of somebody.

@@ -123,7 +123,7 @@ export class Past {
     return this.#known.get(job.key) ?? { days: [], usual: undefined };
   }
 
-  /** Ask about jobs of which too little is known; return whether there was something to ask. */
+  /** Ask for what is missing about jobs; return whether anything was missing. */
   async learn(jobs, now, at) {
     const isOld = (past) => !past || Math.abs(past.at - now) > MAX_AGE;
     const asked = jobs.filter((job) => isOld(this.#known.get(job.key)) && !this.#asked.has(job.key));
