@@ -57,7 +57,8 @@ def fresh(chromium: Browser) -> Iterator[Page]:
     page.context.close()
 
 
-# One path with all that the page asks, and one without the API.
+# One path with all that the page asks, one without the API, and one with the header that the data
+# source proxy of Grafana adds to each answer (since 8.3.5, CVE-2022-21702).
 NGINX = """
 daemon off;
 pid nginx.pid;
@@ -72,6 +73,7 @@ http {{
     location /jobs/user/ {{ proxy_pass {prometheus}/user/; }}
     location /jobs/api/v1/ {{ proxy_pass {prometheus}/api/v1/; }}
     location /half/user/ {{ proxy_pass {prometheus}/user/; }}
+    location /sandbox/ {{ proxy_pass {prometheus}/; add_header Content-Security-Policy sandbox; }}
   }}
 }}
 """

@@ -266,6 +266,10 @@ def test_a_proxy_forwards_the_page_with_the_api_or_the_page_names_what_is_missin
     fresh.goto(f"{proxy}/half/user/")
     missing = "/half/api/v1/ is not there. A proxy has to forward it beside /half/user/"
     expect(fresh.locator(".banner .bad")).to_contain_text(missing)
+    fresh.goto(f"{proxy}/sandbox/user/")
+    expect(fresh.locator("noscript p")).to_contain_text("as Grafana's data source proxy does")
+    expect(fresh.locator("noscript p")).to_be_visible()
+    expect(fresh.locator(".waiting")).to_be_hidden()
 
 
 # One job
