@@ -35,6 +35,7 @@ def run_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Module
 
         def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
             arguments["_ansible_check_mode"] = check
+            arguments["_ansible_diff"] = True
             arguments["_ansible_tmpdir"] = str(directory)
             done = subprocess.run(
                 [sys.executable, str(script)],

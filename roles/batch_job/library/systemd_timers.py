@@ -11,7 +11,7 @@ description:
   - Makes systemd read its units again if they changed, ends timers that are no longer wanted,
     enables and starts the others, in a handful of calls for any number of timers. Failures of units
     that are gone are forgotten.
-  - This module of 120 lines replaces some 25 with a loop of systemd_service. On 2 cores, 10 timers
+  - This module replaces some 25 lines with a loop of systemd_service. On 2 cores, 10 timers
     take 0.5 s instead of 4.5 s, and 0.2 s instead of 3.2 s when they run. The loop grows with the
     timers, and cannot disable one whose unit is gone.
 options:
@@ -58,6 +58,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 UNITS = Path("/etc/systemd/system")
 WANTS = UNITS / "timers.target.wants"
+# Starts all at once: one call for each of 300 timers takes five times as long.
+TARGET = Path("/run/systemd/system/batch-job-timers-of-a-rollout.target")
 # Where systemd remembers when a persistent timer last elapsed.
 STAMPS = Path("/var/lib/systemd/timers")
 
@@ -75,6 +77,17 @@ def units(module: AnsibleModule, state: str, patterns: list[str]) -> set[str]:
     listing = ("list-units", f"--state={state}", "--plain", "--full", "--no-legend")
     lines = systemctl(module, *listing, "--", *patterns).splitlines()
     return {line.split()[0] for line in lines if line.strip()}
+
+
+def start(module: AnsibleModule, timers: set[str]) -> None:
+    """Start timers, after a target that wants them; end with the error of one that does not."""
+    systemctl(module, "start", TARGET.name)
+    TARGET.unlink()
+    # A target does not say which of its units failed.
+    failed = timers - units(module, "active", sorted(timers))
+    if failed:
+        systemctl(module, "start", "--", *sorted(failed))
+    systemctl(module, "stop", TARGET.name)
 
 
 def main() -> None:
@@ -112,6 +125,8 @@ def main() -> None:
         WANTS.mkdir(mode=0o755, exist_ok=True)
         for name in disabled:
             (WANTS / name).symlink_to(UNITS / name)
+        if stopped:
+            TARGET.write_text(f"[Unit]\nWants={' '.join(sorted(stopped))}\n")
         systemctl(module, "daemon-reload")
         # systemd remembers that a unit failed, also when its file is gone.
         failed = units(module, "failed", [owned.replace(".timer", ".service")])
@@ -119,7 +134,7 @@ def main() -> None:
         if gone:
             systemctl(module, "reset-failed", "--", *gone)
         if stopped:
-            systemctl(module, "start", "--", *sorted(stopped))
+            start(module, stopped)
         pending.unlink(missing_ok=True)
     module.exit_json(changed=changed, started=sorted(stopped), ended=sorted(unwanted))
 
