@@ -29,7 +29,7 @@ export function runs(series, start) {
     // Some report no other end than a success.
     const end = step.last_completion_timestamp_seconds ?? step.last_success_timestamp_seconds;
     if (end === undefined || end < start) continue;
-    const isGood = (step.last_exit_code ?? 0) === 0;
+    const isGood = (step.last_exit_code ?? 0) === 0 || step.result === "warning";
     const result = step.result ?? (isGood ? "success" : "exit-code");
     // What a failure leaves at the gateway is the size of an earlier backup.
     byEnd.set(end, {

@@ -17,6 +17,11 @@ export const STATES = [
     "meaning": "it is switched off, or paused until a day, and not watched"
   },
   {
+    "name": "warned",
+    "color": "#BBDD77",
+    "meaning": "the latest run ended with a warning, or its failure is tolerated"
+  },
+  {
     "name": "undeclared",
     "color": "#E0E0E0",
     "meaning": "it reports, but nobody declared it, so it is not missed"
@@ -56,6 +61,7 @@ export const STATES = [
 // The results of a run, and their colours.
 export const RESULTS = {
   "success": "#009E73",
+  "warning": "#BBDD77",
   "exit-code": "#D55E00",
   "signal": "#CC79A7",
   "timeout": "#E69F00",

@@ -9,6 +9,8 @@
 #                      "name:password"`, `cacert = "..."`): a secret belongs in a file, not on a
 #                      command line.
 # MAX_RUNTIME_SECONDS  A run that takes longer alerts as stuck; it goes on.
+# WARNING_EXIT_CODES   are those with which the program succeeded with a warning, separated by spaces;
+#                      by default 1 of GNU tar, which says that a file changed as it read it.
 # OWNER, SEVERITY      are labels of the alerts of a job that the inventory does not declare.
 #
 # The exit status is tar's, or 128+N after signal N. A gateway that is away costs the backup at most
@@ -18,14 +20,14 @@
 # what a run added to it: a directory that was emptied would add nothing and look fine.
 #
 # restic, of which the environment names the repository; ARCHIVE names a file that it may use for
-# notes. It ends with 3 when there were files that it could not read.
+# notes. It ends with 3 when there were files that it could not read: WARNING_EXIT_CODES=3.
 #
 #   restic backup --json --quiet "$directory" >"$archive.partial" &
 #   finish $!
 #   size=$(sed -n 's/.*"total_bytes_processed":\([0-9]*\).*/\1/p' "$archive.partial")
 #
 # borg 1, of which BORG_REPO names the repository; ARCHIVE as above. It ends with 1 for a warning,
-# such as a file that changed meanwhile.
+# such as a file that changed meanwhile: WARNING_EXIT_CODES=1.
 #
 #   borg create --json '::{hostname}-{now}' "$directory" >"$archive.partial" &
 #   finish $!
@@ -44,7 +46,9 @@ set -eu
 job=$1 directory=$2 archive=$3
 instance=${INSTANCE-$(uname -n)}
 started=$(date +%s)
-is_finished='' size=''
+is_finished='' is_complete='' size=''
+# Another tar may end with 1 for any error.
+case $(tar --version 2>&1) in *GNU*) warning_exit_codes=${WARNING_EXIT_CODES-1} ;; *) warning_exit_codes=${WARNING_EXIT_CODES-} ;; esac
 
 # As base64, a name may hold anything, a slash or a space included.
 grouped() {
@@ -113,19 +117,26 @@ report() {
         129 | 1[3-8]? | 19[0-2]) result=signal ;;
         *) result=exit-code ;;
     esac
-    if [ "$status" -eq 0 ]; then success | push PUT; else end | push POST; fi
+    [ -z "$is_complete" ] || [ "$status" -eq 0 ] || result=warning
+    if [ -n "$is_complete" ]; then success | push PUT; else end | push POST; fi
     exit "$status"
 }
 
 # While a program runs in the foreground, a shell would keep a signal for later.
 finish() {
-    wait "$1"
+    program_status=0
+    wait "$1" || program_status=$?
     is_finished=yes
+    case " 0 $warning_exit_codes " in
+        *" $program_status "*) ;;
+        *) exit "$program_status" ;;
+    esac
 }
 
 stop() {
     # Nothing may have been started yet, so $! need not be set.
     set +u
+    is_complete=''
     [ -n "$is_finished" ] || kill "$!" 2>/dev/null || true
     wait
     exit "$1"
@@ -143,3 +154,5 @@ tar -czf "$archive.partial" -C "$directory" . &
 finish $!
 mv "$archive.partial" "$archive"
 size=$(wc -c <"$archive")
+is_complete=yes
+exit "$program_status"

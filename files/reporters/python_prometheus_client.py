@@ -19,7 +19,7 @@ import sqlite3
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,8 @@ class Reporter:
     owner: str = ""
     # Seconds; a run that takes longer alerts as stuck.
     max_runtime: float | None = None
+    # Exit statuses of runs that succeeded with a warning.
+    warning_exit_codes: Collection[int] = ()
     ca_file: str = ""
     username: str = ""
     password_file: str = ""
@@ -71,10 +73,12 @@ class Reporter:
             status = exit_status(error)
             raise
         finally:
-            add_outcome(registry, status, time.monotonic() - clock)
+            is_warning = status in self.warning_exit_codes
+            add_outcome(registry, status, time.monotonic() - clock, is_warning)
             # The one replaces all that the group holds, the other adds to it: a failure must not
             # erase the last success.
-            self._push(pushadd_to_gateway if status else push_to_gateway, registry)
+            has_failed = bool(status) and not is_warning
+            self._push(pushadd_to_gateway if has_failed else push_to_gateway, registry)
 
     def _declare(self, registry: CollectorRegistry) -> None:
         """Add what goes along with each report."""
@@ -126,10 +130,13 @@ class Reporter:
         return {"Authorization": f"Basic {pair.decode()}"}
 
 
-def add_outcome(registry: CollectorRegistry, status: int, duration: float) -> None:
+def add_outcome(
+    registry: CollectorRegistry, status: int, duration: float, is_warning: bool
+) -> None:
     """Add what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
     result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
+    result = "warning" if is_warning else result
     name = "batch_job_last_completion_timestamp_seconds"
     add_gauge(registry, name, ended, "When the latest run ended.")
     name = "batch_job_last_duration_seconds"
@@ -138,7 +145,7 @@ def add_outcome(registry: CollectorRegistry, status: int, duration: float) -> No
     add_gauge(registry, "batch_job_last_exit_code", status, text)
     text = "Always 1; the label is the result of the latest run."
     add_gauge(registry, "batch_job_last_result", 1, text, result=result)
-    if status == 0:
+    if status == 0 or is_warning:
         name = "batch_job_last_success_timestamp_seconds"
         add_gauge(registry, name, ended, "When the latest successful run ended.")
 

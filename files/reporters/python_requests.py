@@ -17,7 +17,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class Reporter:
     owner: str = ""
     # Seconds; a run that takes longer alerts as stuck.
     max_runtime: float | None = None
+    # Exit statuses of runs that succeeded with a warning.
+    warning_exit_codes: Collection[int] = ()
     ca_file: str = ""
     username: str = ""
     password_file: str = ""
@@ -58,10 +60,11 @@ class Reporter:
             status = exit_status(error)
             raise
         finally:
-            end = [*start, *outcome(status, time.monotonic() - clock), *own]
+            is_warning = status in self.warning_exit_codes
+            end = [*start, *outcome(status, time.monotonic() - clock, is_warning), *own]
             # PUT replaces all that the group holds, POST adds to it: a failure must not erase the
             # last success.
-            self._push("POST" if status else "PUT", end)
+            self._push("POST" if status and not is_warning else "PUT", end)
 
     def _start(self, started: float) -> list[str]:
         """Return what is reported of a run that started at a Unix time."""
@@ -110,10 +113,11 @@ class Reporter:
         return HTTPBasicAuth(self.username.encode(), password.encode())
 
 
-def outcome(status: int, duration: float) -> list[str]:
+def outcome(status: int, duration: float, is_warning: bool) -> list[str]:
     """Return what is reported of a run that ends now with an exit status, after some seconds."""
     ended = time.time()
     result = "success" if status == 0 else "signal" if 128 < status <= 192 else "exit-code"
+    result = "warning" if is_warning else result
     code_text = "Exit code of the latest run, 128+N for signal N; 0 for a success."
     result_text = "Always 1; the label is the result of the latest run."
     families = [
@@ -122,7 +126,7 @@ def outcome(status: int, duration: float) -> list[str]:
         gauge("batch_job_last_exit_code", status, code_text),
         gauge("batch_job_last_result", 1, result_text, result=result),
     ]
-    if status == 0:
+    if status == 0 or is_warning:
         name = "batch_job_last_success_timestamp_seconds"
         families.append(gauge(name, ended, "When the latest successful run ended."))
     return families

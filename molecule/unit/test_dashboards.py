@@ -248,7 +248,7 @@ def test_the_states_are_those_that_the_rule_numbers():
     text = (REPOSITORY / "files/rules/batch_jobs.rules.yml").read_text()
     rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     expression = next(rule["expr"] for rule in rules if rule.get("record") == "batch_job:state")
-    numbers = dict(re.findall(r'(\d) \* ALERTS\{alertname=~?"([^"]+)"', expression))
+    numbers = dict(re.findall(r'(\d+) \* ALERTS\{alertname=~?"([^"]+)"', expression))
     assert {alert: STATES[int(number)].name for number, alert in numbers.items()} == {
         "BatchJobFailed": "failing",
         "BatchJobStuck": "stuck",
@@ -257,6 +257,7 @@ def test_the_states_are_those_that_the_rule_numbers():
         "BackupShrunk|BackupEmpty": "shrunk",
         "BatchJobClockSkew": "wrong clock",
         "BatchJobUndeclared": "undeclared",
+        "BatchJobWarned": "warned",
     }
     assert STATES[0].name == "fine"
     assert STATES[1].name == "waiting"
@@ -450,7 +451,8 @@ def test_a_row_shows_the_latest_run(rows):
     assert row["Last success"] == pytest.approx(LENGTH - latest.start - latest.seconds)
     assert row["Next due"] == pytest.approx(job.deadline(latest.start + 1) - LENGTH)
     assert row["Last duration"] == pytest.approx(latest.seconds)
-    assert row["Exit code"] == 0
+    # It ended with a warning.
+    assert row["Exit code"] == 3
     assert row["Size"] == pytest.approx(latest.size, rel=1e-6)
     assert row["Of usual"] == pytest.approx(latest.seconds / usual_in_each_hour(job), rel=0.001)
     assert found["verify-restore", "files"]["Exit code"] == 3
@@ -520,10 +522,10 @@ def test_alerts_are_listed_with_the_worst_first_and_lead_to_their_runbooks(rows)
         ("BatchJobMissed", "backup-database", "database"),
         ("BatchJobFailed", "deploy", ""),
     }
-    assert len(told) == len(found) == 10
+    assert len(told) == len(found) == 11
     assert found[0]["Job"] == "backup-database"
     severities = [row["Severity"] for row in found]
-    assert severities == ["3 critical"] + ["2 warning"] * 8 + ["1 info"]
+    assert severities == ["3 critical"] + ["2 warning"] * 8 + ["1 info"] * 2
     assert {row["url"] for row in found} == {"http://metrics:9090/user/runbooks"}
     ages = {(row["Alert"], row["Job"]): row["For"] for row in found}
     deadline = JOB["backup-database", "database"].deadline(5 * DAY + 3 * HOUR)

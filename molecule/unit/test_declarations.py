@@ -47,9 +47,11 @@ PAUSED = ("paused_until_timestamp_seconds", None)
         ({"paused_until_timestamp_seconds": 1798070400}, {AGE: 600, PAUSED: 1798070400}),
         # Nothing is due of a job that is switched off.
         ({"paused_until_timestamp_seconds": "+Inf"}, {PAUSED: float("inf")}),
+        ({"tolerated_failures": 2}, {AGE: 600, ("tolerated_failures", None): 2}),
+        ({"tolerated_failures": 0}, {AGE: 600}),
         ({"after": ["x", 'y"']}, {AGE: 600, ("after", "x"): 1, ("after", 'y"'): 1}),
     ],
-    ids=["plain", "calendar", "paused", "switched off", "after others"],
+    ids=["plain", "calendar", "paused", "switched off", "tolerant", "not tolerant", "after others"],
 )
 def test_a_declaration_has_the_pause_and_the_order_of_a_job(changes, expected):
     assert declared(**changes) == expected

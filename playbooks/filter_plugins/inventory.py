@@ -54,10 +54,10 @@ def declared_jobs(
     """Return the declarations for Prometheus: of the jobs of an instance, or of external jobs.
 
     Each has name, instance, owner, severity, max_age_seconds (null when only a calendar decides
-    when the job is due), min_size_bytes (null when none was declared), after (the names of the
-    jobs that run before) and paused_until_timestamp_seconds (null for a job that is not paused,
-    "+Inf" for one that is switched off). Raises AnsibleFilterError that names the job and its
-    unknown key, missing key or bad value.
+    when the job is due), min_size_bytes (null when none was declared), tolerated_failures,
+    after (the names of the jobs that run before) and paused_until_timestamp_seconds (null for a job
+    that is not paused, "+Inf" for one that is switched off). Raises AnsibleFilterError that names
+    the job and its unknown key, missing key or bad value.
     """
     variable = "batch_job_external" if instance is None else f"batch_job_jobs of {instance}"
     if isinstance(jobs, str | Mapping):
@@ -83,6 +83,7 @@ def declared_jobs(
                 "severity": job.get("severity", options["severity"]["default"]),
                 "max_age_seconds": None if max_age is None else duration(str(max_age)),
                 "min_size_bytes": None if minimum is None else int(minimum),
+                "tolerated_failures": _tolerated_failures(job),
                 "after": list(job.get("after") or []),
                 "paused_until_timestamp_seconds": _paused_until(job),
             }
@@ -98,6 +99,14 @@ def declared_jobs(
     except ValueError as error:
         raise AnsibleFilterError(f"{variable}, {error}") from None
     return declared
+
+
+def _tolerated_failures(job: Mapping[str, Any]) -> int:
+    """Return how many failures in a row raise no alert. Raises ValueError for a negative number."""
+    count = int(job.get("tolerate_failures") or 0)
+    if count < 0:
+        raise ValueError(f"tolerate_failures: {count} is less than 0")
+    return count
 
 
 def _paused_until(job: Mapping[str, Any]) -> int | str | None:

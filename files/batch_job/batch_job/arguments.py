@@ -11,7 +11,7 @@ from typing import Any
 
 from batch_job import __version__
 from batch_job.durations import duration
-from batch_job.exit_status import USAGE
+from batch_job.exit_status import USAGE, exit_codes
 from batch_job.names import SEVERITIES, instance_name, job_name
 
 # Options as environment variables; useful in CI.
@@ -223,6 +223,12 @@ def _declaration_options() -> Parser:
     )
     group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
+    group.add_argument(
+        "--warning-exit-codes",
+        type=_type(exit_codes),
+        metavar="3,100-107",
+        help="exit codes of runs that succeeded with a warning",
+    )
     group.add_argument("--owner", help="who gets the alerts")
     group.add_argument("--severity", choices=SEVERITIES)
     group.add_argument("--kind", help="what sort of job it is, such as backup")

@@ -151,7 +151,6 @@ def start(arguments: argparse.Namespace) -> int:
 def finish(arguments: argparse.Namespace) -> int:
     """Report the end of a unit's run, and why its sandbox may have ended it."""
     from batch_job import accounting, sandbox, unit
-    from batch_job.outcome import SUCCESS
     from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
     deadline = time.monotonic() + UNIT_END_TIMEOUT_SECONDS
@@ -164,8 +163,9 @@ def finish(arguments: argparse.Namespace) -> int:
         reporter = _reporter(arguments)
         outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
-        reporter.ended(outcome, arguments.metrics_file, deadline - time.monotonic())
-        if outcome.result != SUCCESS:
+        left = deadline - time.monotonic()
+        outcome = reporter.ended(outcome, arguments.metrics_file, left)
+        if not outcome.is_success:
             for hint in sandbox.hints(name):
                 log_error(f"{arguments.job}: {hint}")
     return 0
@@ -434,6 +434,8 @@ def _with_options(job: Job, arguments: argparse.Namespace) -> Job:
     options = vars(arguments).items()
     durations = {name: value for name, value in options if value and name in DURATIONS}
     labels = {name: value for name, value in options if value is not None and name in LABELS}
+    if arguments.warning_exit_codes is not None:
+        labels["warning_exit_codes"] = arguments.warning_exit_codes
     return job._replace(schedule=schedule._replace(**durations), **labels)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batch_job.durations import duration
-from batch_job.exit_status import CONFIG, MisuseError
+from batch_job.exit_status import CONFIG, MisuseError, exit_codes
 from batch_job.gateway import Gateway, check_gateway
 from batch_job.names import SEVERITIES, instance_name, job_name
 from batch_job.schedule import Schedule
@@ -32,6 +32,8 @@ class Job(NamedTuple):
     schedule: Schedule = Schedule()
     # Who runs its command under systemd.
     user: str = ""
+    # Exit codes of runs that succeeded with a warning.
+    warning_exit_codes: frozenset[int] = frozenset()
     # Its declaration cannot be read: what a gateway holds of it stays.
     is_damaged: bool = False
 
@@ -59,6 +61,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "paused_until": instant,
     "every": duration,
     "user": str,
+    "warning_exit_codes": exit_codes,
 }
 
 

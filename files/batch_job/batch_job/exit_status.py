@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 
@@ -25,6 +26,23 @@ class MisuseError(Exception):
     """An argument or a configuration makes no sense; `status` is the exit status."""
 
     status = USAGE
+
+
+def exit_codes(text: str) -> frozenset[int]:
+    """Return the exit codes of a text such as `3, 100-107`. Raises ValueError.
+
+    They are 1 to 199: systemd has a meaning of its own for those from 200 on.
+    """
+    codes: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,3})(?:\s*-\s*([0-9]{1,3}))?\s*", part, re.ASCII)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= 199:
+            raise ValueError(
+                f"{part.strip()!r} is neither an exit code nor a range of them, 1 to 199"
+            )
+        codes.update(range(first, last + 1))
+    return frozenset(codes)
 
 
 def of_command(wait_status: int, timed_out: bool) -> int:

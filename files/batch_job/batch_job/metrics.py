@@ -17,7 +17,7 @@ from batch_job import files
 from batch_job.config import Job
 from batch_job.durations import spoken
 from batch_job.gateway import Samples
-from batch_job.outcome import SUCCESS, Outcome
+from batch_job.outcome import Outcome
 
 PREFIX = "batch_job_"
 # Pushgateway sets these itself.
@@ -137,7 +137,7 @@ def end(job: Job, outcome: Outcome, deadline: float | None, unit: str = "") -> l
         families.append(gauge("last_cpu_seconds", outcome.cpu_seconds))
     if outcome.max_rss_bytes is not None:
         families.append(gauge("last_max_rss_bytes", outcome.max_rss_bytes))
-    if outcome.result == SUCCESS:
+    if outcome.is_success:
         families.append(gauge("last_success_timestamp_seconds", outcome.ended))
         if deadline is not None:
             families.append(gauge("deadline_timestamp_seconds", deadline))

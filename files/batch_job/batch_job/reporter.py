@@ -14,7 +14,7 @@ from batch_job import metrics
 from batch_job.config import Job
 from batch_job.delivery import REPORT_TIMEOUT_SECONDS, Delivery
 from batch_job.host import Host
-from batch_job.outcome import SUCCESS, Outcome
+from batch_job.outcome import Outcome
 from batch_job.schedule import ScheduleError, deadlines
 
 # Under systemd, the parts of a job's wait that its start and its end may take.
@@ -57,19 +57,22 @@ class Reporter:
         outcome: Outcome,
         own_metrics: Path | None,
         timeout_seconds: float = REPORT_TIMEOUT_SECONDS,
-    ) -> None:
-        """Send the report of an end, with the job's own metrics; it contains that of the start."""
+    ) -> Outcome:
+        """Send the report of an end, with the job's own metrics; it contains that of the start.
+
+        Returns the outcome with the result that was reported.
+        """
+        outcome = outcome.judged(self._job.warning_exit_codes)
         deadline = time.monotonic() + timeout_seconds
         own = metrics.read_own(own_metrics) if own_metrics else metrics.OwnMetrics([], [])
         for problem in own.problems:
             self._host.log(f"{self._job.name}: {problem}")
-        is_success = outcome.result == SUCCESS
-        due = self._due(outcome, timeout_seconds / 2) if is_success else None
+        due = self._due(outcome, timeout_seconds / 2) if outcome.is_success else None
         families = [*metrics.end(self._job, outcome, due, self._unit), *own.families]
         # A success without a new deadline, or without the declaration, must not remove the current
         # one.
         is_complete = due is not None or self._job.schedule.is_empty
-        replace = is_success and is_complete and not self._job.is_damaged
+        replace = outcome.is_success and is_complete and not self._job.is_damaged
         if self._start is not None:
             self._start.supersede()
         delivery = self._send(families, replace, deadline - time.monotonic())
@@ -81,6 +84,7 @@ class Reporter:
             **({} if due is None else {"deadline": due}),
         )
         delivery.finish()
+        return outcome
 
     def _send(self, families: Sequence[Metric], replace: bool, timeout_seconds: float) -> Delivery:
         """Start to send a report to all gateways."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 VERMILION, PURPLE, YELLOW = "#D55E00", "#CC79A7", "#F0E442"
 # Not part of their palette, but as different.
-INDIGO, SILVER, GREY, SLATE = "#5A40E0", "#E0E0E0", "#999999", "#5C5C5C"
+INDIGO, SILVER, GREY, SLATE, LIME = "#5A40E0", "#E0E0E0", "#999999", "#5C5C5C", "#BBDD77"
 
 
 class State(NamedTuple):
@@ -24,6 +24,7 @@ STATES = (
     State("fine", GREEN, "the latest run succeeded, in time"),
     State("waiting", SKY, "no run has ended yet, and none is due"),
     State("paused", SLATE, "it is switched off, or paused until a day, and not watched"),
+    State("warned", LIME, "the latest run ended with a warning, or its failure is tolerated"),
     State("undeclared", SILVER, "it reports, but nobody declared it, so it is not missed"),
     State("wrong clock", INDIGO, "it reports times in the future and would never be late"),
     State("shrunk", BLUE, "its backup holds too little"),
@@ -37,6 +38,7 @@ NUMBERS = {state.name: number for number, state in enumerate(STATES)}
 # The results of a run, as in `batch_job_last_result`.
 RESULTS = {
     "success": GREEN,
+    "warning": LIME,
     "exit-code": VERMILION,
     "signal": PURPLE,
     "timeout": ORANGE,

@@ -23,6 +23,7 @@ from batch_job.outcome import (
     START_FAILED,
     SUCCESS,
     TIMEOUT,
+    WARNING,
     Outcome,
 )
 
@@ -79,6 +80,9 @@ def ended(
     if result == SUCCESS and environment.get("EXIT_CODE") != "exited":
         # Stopped before its command was started, or by a signal that systemd takes as clean.
         result = SIGNAL if environment.get("EXIT_CODE") else START_FAILED
+    elif result == SUCCESS and code:
+        # A status that the unit declares a success, such as rsync's 24.
+        result = WARNING
     if result == EXIT_CODE and (code is None or code in START_STATUSES):
         result = START_FAILED
     is_killed = code == SIGNALLED + signal.SIGKILL
@@ -98,7 +102,6 @@ def ended(
         end,
         max(0.0, end - began),
         result,
-        # A status that the unit declares a success, such as rsync's 24, counts as one.
         0 if result == SUCCESS else code or SUBSTITUTES.get(result, 1),
         cpu,
         accounting.max_memory_bytes(),

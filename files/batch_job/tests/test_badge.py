@@ -7,12 +7,16 @@ import pytest
 import yaml
 
 from batch_job.badge import svg
-from batch_job.states import STATES
+from batch_job.states import NUMBERS, STATES
 from clients import eventually
 from programs import prometheus
 
 RULES = [
-    {"record": "batch_job:state", "expr": "vector(7)", "labels": {"job": "db", "instance": "a"}},
+    {
+        "record": "batch_job:state",
+        "expr": f"vector({NUMBERS['late']})",
+        "labels": {"job": "db", "instance": "a"},
+    },
     {"record": "batch_job:state", "expr": "vector(0)", "labels": {"job": "pipeline"}},
 ]
 

@@ -239,6 +239,41 @@ def test_a_command_that_ends_in_time_is_not_ended(job, pushgateway):
     assert pushgateway.result("nightly") == "exit-code"
 
 
+# As the manuals of restic, borg, rsync and tar have it.
+@pytest.mark.parametrize(
+    ("codes", "status", "result"),
+    [
+        ("3", 3, "warning"),
+        ("1,100-107", 1, "warning"),
+        ("1, 100-107", 105, "warning"),
+        ("24", 24, "warning"),
+        ("1", 1, "warning"),
+        ("1,100-107", 2, "exit-code"),
+        ("1,100-107", 108, "exit-code"),
+        ("1,100-107", 99, "exit-code"),
+    ],
+)
+@pytest.mark.parametrize("is_declared", [False, True], ids=["by an option", "by declaration"])
+def test_a_warning_is_a_success_that_keeps_its_exit_code(
+    job, node, pushgateway, codes, status, result, is_declared
+):
+    job("sh", "-c", 'echo "old 1" > "$BATCH_JOB_METRICS"')
+    options = ("--max-age", "26h", "--warning-exit-codes", codes)
+    if is_declared:
+        node.declare("nightly", max_age="26h", warning_exit_codes=codes)
+        options = ()
+    assert job("sh", "-c", f"exit {status}", options=options).returncode == status
+    assert pushgateway.result("nightly") == result
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == status
+    is_success = result == "warning"
+    ends = found["last_completion_timestamp_seconds"], found["last_success_timestamp_seconds"]
+    assert (ends[0] == ends[1]) == is_success
+    # Like any success, it replaces what an older version of the job left.
+    assert ("old" in found) != is_success
+    assert f"{result} ({status})" in node("status").stdout
+
+
 # The runner alone, with less patience than the ten seconds of its own.
 IMPATIENT = """
 import json, sys

@@ -13,6 +13,7 @@ import pytest
 
 from batch_job import metrics, textfile
 from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
+from batch_job.states import NUMBERS
 from programs import INSTANCE, NodeExporter, free_port, prometheus
 
 GROUP = Group("nightly", INSTANCE)
@@ -533,7 +534,8 @@ def test_the_alert_rules_judge_the_jobs_of_a_directory(host, series, eventually)
     host.run("false", job="two")
     host("run", "--job", "pipeline", "--instance", "", "--", "false")
     eventually(lambda: series(firing) == {("two", INSTANCE, 1), ("pipeline", None, 1)})
-    states = {("one", INSTANCE, 0), ("two", INSTANCE, 9), ("pipeline", None, 9)}
+    failing = NUMBERS["failing"]
+    states = {("one", INSTANCE, 0), ("two", INSTANCE, failing), ("pipeline", None, failing)}
     eventually(lambda: series("batch_job:state") == states)
     host.run("false", job="one")
     host.run("true", job="two")

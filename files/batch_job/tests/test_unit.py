@@ -21,7 +21,7 @@ def ended(service_result, exit_code="", exit_status="", start=()):
     [
         ("success", "exited", "0", "success", 0),
         # As with SuccessExitStatus=24.
-        ("success", "exited", "24", "success", 0),
+        ("success", "exited", "24", "warning", 24),
         ("success", "killed", "TERM", "signal", 143),
         ("success", "", "", "start-failed", 126),
         ("success", "dumped", "ABRT", "signal", 134),
@@ -51,7 +51,26 @@ def ended(service_result, exit_code="", exit_status="", start=()):
 def test_systemds_word_becomes_a_result_and_an_exit_code(
     service_result, exit_code, exit_status, result, code
 ):
-    outcome = ended(service_result, exit_code, exit_status)
+    outcome = ended(service_result, exit_code, exit_status).judged(())
+    assert (outcome.result, outcome.exit_code) == (result, code)
+
+
+@pytest.mark.parametrize(
+    ("service_result", "exit_code", "exit_status", "result", "code"),
+    [
+        # With and without SuccessExitStatus=3.
+        ("success", "exited", "3", "warning", 3),
+        ("exit-code", "exited", "3", "warning", 3),
+        ("success", "exited", "0", "success", 0),
+        ("exit-code", "exited", "4", "exit-code", 4),
+        ("timeout", "exited", "3", "timeout", 3),
+        ("signal", "killed", "TERM", "signal", 143),
+    ],
+)
+def test_a_declaration_makes_a_warning_of_an_exit_code(
+    service_result, exit_code, exit_status, result, code
+):
+    outcome = ended(service_result, exit_code, exit_status).judged({3, 143})
     assert (outcome.result, outcome.exit_code) == (result, code)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from random import Random
 from typing import Any
 
 from batch_job.exit_status import TIMED_OUT
-from batch_job.outcome import SUCCESS
+from batch_job.outcome import SUCCESS, WARNING
 from batch_job.schedule import Schedule
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -98,6 +98,15 @@ def fails(*numbers: int, code: int = 1) -> Callable[[int, Run], Run]:
     return change
 
 
+def warns(*numbers: int, code: int) -> Callable[[int, Run], Run]:
+    """Return a change that makes runs succeed with a warning."""
+
+    def change(number: int, run: Run) -> Run:
+        return replace(run, result=WARNING, exit_code=code) if number in numbers else run
+
+    return change
+
+
 def sometimes(share: float, seed: str, fine: int = 0) -> Callable[[int, Run], Run]:
     """Return a change that makes a share of all runs fail, but not the last `fine` of a week."""
     chance = Random(seed)  # noqa: S311
@@ -158,7 +167,8 @@ PIPELINE: dict[str, Any] = {"kind": "ci", "owner": "developers"}
 JOBS = (
     Job("backup-etc", "files", "fine", at=2 * HOUR, seconds=95, size=0.05 * GIB, min_size=1 << 20,
         change=overruns(2, 2 * HOUR), **BACKUP),
-    Job("backup-home", "files", "fine", at=3 * HOUR, seconds=2600, size=42 * GIB, **BACKUP),
+    Job("backup-home", "files", "warned", at=3 * HOUR, seconds=2600, size=42 * GIB,
+        change=warns(6, 7, code=3), **BACKUP),
     Job("backup-mail", "mail", "shrunk", at=1.5 * HOUR, seconds=1300, size=18 * GIB, owner="mail",
         change=shrinks(DAYS * DAY), **BACKUP),
     Job("backup-database", "database", "late", at=2.5 * HOUR, seconds=1900, size=7 * GIB,

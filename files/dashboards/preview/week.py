@@ -23,7 +23,7 @@ from random import Random
 from prometheus_client.metrics_core import Metric
 
 from batch_job import config, metrics
-from batch_job.outcome import SUCCESS, Outcome
+from batch_job.outcome import Outcome
 from clients import Prometheus
 from lab import CACHE, REPOSITORY, LabError
 from preview.jobs import AHEAD, DAY, HOUR, JOBS, LENGTH, MINUTE, ORIGIN, OUTAGE, UNREAD, Job
@@ -147,7 +147,7 @@ def reports(job: Job) -> Iterator[tuple[float, list[Metric], bool]]:
             )
             own = metrics.check_own(f"backup_size_bytes {each.size:.0f}\n" if each.size else "")
             families = [*metrics.end(declared, cost, job.deadline(ended)), *own.families]
-            yield when + each.seconds, families, each.result == SUCCESS
+            yield when + each.seconds, families, cost.is_success
 
 
 def add_jobs(history: History) -> None:

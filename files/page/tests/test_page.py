@@ -121,7 +121,7 @@ def test_a_row_has_the_numbers_of_the_latest_run(show):
     page = show(text="backup-home")
     run = list(JOB["backup-home"].runs())[-1]
     ended = datetime.fromtimestamp(ORIGIN + run.start + run.seconds, BERLIN)
-    cells = ["fine", "backup-home", "files", "ops", f"today {ended:%H:%M} 5 h ago", "in 21 h"]
+    cells = ["warned", "backup-home", "files", "ops", f"today {ended:%H:%M} 5 h ago", "in 21 h"]
     cells += [f"{run.seconds / 60:.0f} min (41 min)", f"{run.size / 2**30:.1f} GiB"]
     expect(rows(page).locator("[role=cell]:not(.days)")).to_have_text(cells)
     hover = f"{ended:%a, %d %b %Y, %H:%M} CET ({ended.astimezone(ZoneInfo('UTC')):%H:%M} UTC)"
@@ -173,7 +173,7 @@ def test_filters_are_in_the_address_and_a_link_shows_the_same(show):
 def test_text_finds_jobs_hosts_and_owners(show):
     page = show()
     page.get_by_label("Find").fill("files backup")
-    assert names(page) == ["backup-etc", "backup-home"]
+    assert names(page) == ["backup-home", "backup-etc"]
     page.get_by_label("Find").fill("FINANCE")
     assert names(page) == ["close-books", "send-invoices"]
     page.get_by_label("Find").fill("no such job")
@@ -374,7 +374,7 @@ def test_ten_thousand_jobs_are_as_many_queries_and_a_screen_of_rows(fresh, url):
     assert rows(fresh).count() < 60
     rows(fresh).first.get_by_role("link").focus()
     fresh.keyboard.press("End")
-    expect(fresh.get_by_role("link", name="job-09990")).to_be_focused()
+    expect(fresh.get_by_role("link", name="job-09999")).to_be_focused()
     assert rows(fresh).count() < 60
     fresh.get_by_label("Find").fill("host-22 job-07")
     expect(rows(fresh)).to_have_count(20)

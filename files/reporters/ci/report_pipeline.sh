@@ -83,6 +83,8 @@ fi
 
 case ${RESULT:?is how the run ended} in
     success | SUCCESS) result=success status=0 ;;
+    # As GitLab's interface calls a pipeline in which a job failed that may fail.
+    success-with-warnings) result=warning status=1 ;;
     failed | failure | FAILURE | UNSTABLE) result=exit-code status=1 ;;
     timedout | timed_out) result=timeout status=124 ;;
     # That somebody stopped it, or pushed again, says nothing about the pipeline: it goes on to be as
@@ -109,13 +111,13 @@ run() {
         "{$(label result "$result")}"
     [ -z "$status" ] || gauge batch_job_last_exit_code "$status" \
         "Exit code of the latest run, 128+N for signal N; 0 for a success."
-    [ "$result" != success ] || gauge batch_job_last_success_timestamp_seconds "$ended" \
+    [ "$method" = POST ] || gauge batch_job_last_success_timestamp_seconds "$ended" \
         "When the latest successful run ended."
     info
 }
 
 # PUT replaces all that the group holds, POST adds to it: a failure must not erase the last success.
-if [ "$result" = success ]; then method=PUT; else method=POST; fi
+case $result in success | warning) method=PUT ;; *) method=POST ;; esac
 # No instance: a pipeline has no host. As base64, the name may hold anything, a slash included.
 url=${PUSHGATEWAY_URL%/}/metrics/job@base64/$(printf %s "$job" | base64 | tr '+/' '-_' | tr -d '\n=')
 # Not --fail: it would take a redirect for a success.

@@ -92,6 +92,42 @@ def test_a_failure_keeps_the_last_success_and_the_old_archive(run, pushgateway, 
     assert (tmp_path / "archive.tar.gz").read_bytes() == archive
 
 
+def test_a_file_that_changes_while_tar_reads_it_is_a_warning_and_the_archive_stays(
+    run, pushgateway, tmp_path
+):
+    large = tmp_path / "source/large"
+    with large.open("wb") as file:
+        file.truncate(300 << 20)
+    with subprocess.Popen(["sh", "-c", f"while :; do echo >> '{large}'; done"]) as writer:
+        done = run()
+        writer.kill()
+    assert (done.returncode, "changed as we read it" in done.stderr) == (1, True)
+    assert pushgateway.result("nightly") == "warning"
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == 1
+    assert found["last_success_timestamp_seconds"] == found["last_completion_timestamp_seconds"]
+    assert found["backup_size_bytes"] == (tmp_path / "archive.tar.gz").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("version", "codes", "status", "result"),
+    [
+        # Busybox ends with 1 for any error.
+        ("tar (busybox) 1.36.1", {}, 1, "exit-code"),
+        ("tar (GNU tar) 1.35", {"WARNING_EXIT_CODES": ""}, 1, "exit-code"),
+        ("tar (busybox) 1.36.1", {"WARNING_EXIT_CODES": "3 1"}, 1, "warning"),
+        ("tar (GNU tar) 1.35", {"WARNING_EXIT_CODES": "3"}, 0, "success"),
+    ],
+)
+def test_only_exit_codes_of_warnings_are_warnings(
+    run, stand_in, pushgateway, version, codes, status, result
+):
+    script = f"[ $1 != --version ] || {{ echo '{version}'; exit; }}\necho >$2\nexit {status}\n"
+    stand_in("tar", f"#!/bin/sh\n{script}")
+    assert run(**codes).returncode == status
+    assert pushgateway.result("nightly") == result
+
+
 def test_the_exit_status_is_tars(run, stand_in, pushgateway):
     stand_in("tar", "#!/bin/sh\nexit 2\n")
     assert run().returncode == 2
@@ -202,7 +238,10 @@ def variant(request, tmp_path, stand_in):
     lines = re.findall(r"^#   (.+)\n", text[text.index(f"# {request.param}") :], re.MULTILINE)
     count = next(index for index, line in enumerate(lines) if line.startswith("size=")) + 1
     changed = tmp_path / "variant.sh"
-    changed.write_text(text[: text.index("\ntar ")] + "\n" + "\n".join(lines[:count]) + "\n")
+    before, _tar, after = text.partition(
+        text[text.index("tar -czf") : text.index("is_complete=yes\n")]
+    )
+    changed.write_text("\n".join([before, *lines[:count], after]))
     return changed, stand_in(request.param, STAND_INS[request.param])
 
 

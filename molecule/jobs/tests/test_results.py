@@ -57,6 +57,17 @@ def test_a_run_that_fails_is_reported_as_what_it_was(job, name, result):
     assert failing.value("last_success_timestamp_seconds") is None
 
 
+def test_a_warning_is_a_success_that_keeps_its_exit_code(job):
+    warns = job("warns")
+    assert warns.run() == 0
+    for known in (warns.at(node) for node in HOSTS):
+        assert known.result() == ("warning", 105)
+        ends = map(
+            known.value, ("last_success_timestamp_seconds", "last_completion_timestamp_seconds")
+        )
+        assert len({*ends}) == 1
+
+
 def test_a_run_that_is_killed_is_reported_by_systemd_itself(job, host):
     killed = job("sleeps")
     host.check_output(f"systemctl start --no-block {killed.unit}")

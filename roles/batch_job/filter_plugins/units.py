@@ -39,6 +39,7 @@ NOT_DECLARED = {
     "on_boot",
     "steps_after",
     "steps_before",
+    "tolerate_failures",
     "unit_options",
     "unit_section",
 }
@@ -129,6 +130,13 @@ def calendar_expressions(on_calendar: Any) -> list[str]:
     return [text.strip() for text in texts]
 
 
+def exit_statuses(parts: Sequence[Any]) -> list[int]:
+    """Return the numbers in a list such as `[3, "100-107"]`, for `SuccessExitStatus=`."""
+    texts = ",".join(map(str, parts)).split(",")
+    ranges = [[int(number) for number in text.split("-")] for text in texts]
+    return [number for ends in ranges for number in range(ends[0], ends[-1] + 1)]
+
+
 def pause_end(job: Mapping[str, Any]) -> datetime | None:
     """Return when the pause of a job ends, in UTC: at the beginning of that day in its time zone.
 
@@ -158,6 +166,8 @@ def declared_value(job: Mapping[str, Any], key: str, is_text: bool) -> Any:
     """
     if key == "on_calendar":
         return "; ".join(calendar_expressions(job[key]))
+    if key == "warning_exit_codes":
+        return ", ".join(map(str, job[key]))
     if key == "paused_until":
         end = pause_end(job)
         return end.isoformat() if end else None
@@ -247,6 +257,7 @@ class FilterModule:
             "declaration_files": declaration_files,
             "directories": directories,
             "enabled_jobs": enabled_jobs,
+            "exit_statuses": exit_statuses,
             "marked_files": marked_files,
             "pause_end": pause_end,
             "scheduled_jobs": scheduled_jobs,
