@@ -69,7 +69,7 @@ const FACTS = [
 export const facts = (job) =>
   [
     `{__name__=~"batch_job:(${FACTS.join("|")})|batch_job_info", ${one(job)}}`,
-    `ALERTS{alertstate="firing", alertname!="BatchJobFollows", ${one(job)}}`,
+    `ALERTS{alertstate="firing", alertname!~"BatchJob(Explained|Follows)", ${one(job)}}`,
   ].join(" or ");
 
 const REPORTED = [

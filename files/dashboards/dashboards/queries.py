@@ -21,8 +21,9 @@ SHOWN = f"(batch_job:state $state and {EACH} {OWNED})"
 
 
 def firing(*matchers: str) -> str:
-    """Select firing alerts, except those that should always fire."""
-    known = ('alertstate="firing"', 'alertname!~"Watchdog|BatchJobCanary|BatchJobFollows"')
+    """Select firing alerts, except those that should always fire or only silence others."""
+    others = "Watchdog|BatchJobCanary|BatchJobExplained|BatchJobFollows"
+    known = ('alertstate="firing"', f'alertname!~"{others}"')
     return f"ALERTS{{{', '.join((*known, *matchers))}}}"
 
 

@@ -95,7 +95,12 @@ ROUTES = {
     ("info", ""): "operations",
     ("critical", ""): "on-call,operations",
 }
-FIXED = {"Watchdog": "watchdog", "BatchJobCanary": "canary", "BatchJobFollows": "nobody"}
+FIXED = {
+    "Watchdog": "watchdog",
+    "BatchJobCanary": "canary",
+    "BatchJobExplained": "nobody",
+    "BatchJobFollows": "nobody",
+}
 ALERTS = sorted(path.stem for path in (REPOSITORY / "files/runbooks").glob("*.md"))
 RECEIVERS = {
     f"alertname={alert} severity={severity}" + (f" owner={owner}" if owner else ""): FIXED.get(
