@@ -178,6 +178,8 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
         raise ValueError("a timezone needs on_calendar or paused_until")
     for error in ArgumentSpecValidator(options).validate(job).error_messages:
         raise ValueError(error)
+    if job.get("retry_delay") and not job.get("retries"):
+        raise ValueError("retry_delay needs retries")
     _check_command(job)
     if job.get("on_boot"):
         try:
@@ -246,6 +248,9 @@ def service_options(options: Any, place: str = "unit_options") -> list[str]:
     """
     if not isinstance(options, Mapping):
         raise AnsibleFilterError(f"{place} is not a dictionary of options")
+    if "Restart" in options:
+        words = "each try would be reported as a run: use retries and retry_delay of the job"
+        raise AnsibleFilterError(f"{place}: Restart: {words}")
     for name in REPORTED & options.keys():
         raise AnsibleFilterError(f"{place}: {name} is the role's own, or nothing would be reported")
     lines: list[str] = unit_options(options, place)

@@ -11,7 +11,7 @@ from typing import Any
 
 from batch_job import __version__
 from batch_job.durations import duration
-from batch_job.exit_status import USAGE, exit_codes
+from batch_job.exit_status import USAGE, count, exit_codes
 from batch_job.names import SEVERITIES, instance_name, job_name
 
 # Options as environment variables; useful in CI.
@@ -71,13 +71,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     words, command = list(words), []
     if words[:1] in (["start"], ["finish"]) and "INVOCATION_ID" in os.environ:
         _forget_environment()
-    if words[:1] == ["run"] and "--" in words:
+    if words[:1] in (["run"], ["retry"]) and "--" in words:
         separator = words.index("--")
         words, command = words[:separator], words[separator + 1 :]
     parser = all_verbs()
     arguments, unknown = parser.parse_known_args(words)
-    if arguments.verb == "run" and not command:
-        parser.error("run: the command goes after --")
+    if arguments.verb in ("run", "retry") and not command:
+        parser.error(f"{arguments.verb}: the command goes after --")
     if unknown:
         parser.error(f"{arguments.verb}: unrecognized arguments: {' '.join(unknown)}")
     arguments.command = command
@@ -101,7 +101,8 @@ def all_verbs() -> Parser:
     parser = Parser("batch-job", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    gateways, declared = _gateway_options(), _declaration_options()
+    gateways, tries = _gateway_options(), _tries_options()
+    declared = _declaration_options(tries)
     host = Parser(add_help=False)
     host.add_argument(
         "--instance",
@@ -111,13 +112,15 @@ def all_verbs() -> Parser:
     group = Parser(add_help=False, parents=[host])
     group.add_argument("--job", required=True, type=_type(job_name), help="the job's name")
 
-    def add(name: str, text: str, *parents: Parser, epilog: str = "") -> Parser:
+    def add(
+        name: str, text: str, *parents: Parser, epilog: str = "", has_gateway: bool = True
+    ) -> Parser:
         verb: Parser = verbs.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
             epilog=epilog,
-            parents=[*parents, gateways],
+            parents=[*parents, gateways] if has_gateway else parents,
             formatter_class=formatter,
         )
         verb.set_defaults(verb=name)
@@ -128,9 +131,21 @@ def all_verbs() -> Parser:
     run.add_argument(
         "--lock", action="store_true", help="leave this run out while another batch-job runs it"
     )
+    retry = add(
+        "retry",
+        "run a command again while it fails, in ExecStart= of a unit",
+        tries,
+        epilog="Everything after -- is the command and its arguments. Nothing is reported.",
+        has_gateway=False,
+    )
+    retry.usage = "batch-job retry [options] --retries-file FILE -- COMMAND [ARGUMENT ...]"
+    retry.add_argument(
+        "--retries-file", type=Path, metavar="FILE", required=True, help="for `finish`"
+    )
     add("start", "report a start, in ExecStartPre= of a unit", group, declared)
     finish = add("finish", "report an end, in ExecStopPost= of a unit", group, declared)
     finish.add_argument("--metrics-file", type=Path, metavar="FILE", help="the job's own metrics")
+    finish.add_argument("--retries-file", type=Path, metavar="FILE", help="that `retry` wrote")
     finish.add_argument(
         "--on-failure",
         action="store_true",
@@ -200,9 +215,28 @@ def _gateway_options() -> Parser:
     return parser
 
 
-def _declaration_options() -> Parser:
-    """Return the options that stand for a declaration."""
+def _tries_options() -> Parser:
+    """Return the options that say what a failure is, and whether to try again."""
     parser = Parser(add_help=False)
+    group = parser.add_argument_group("failures (default: as in the inventory, if it is there)")
+    group.add_argument(
+        "--warning-exit-codes",
+        type=_type(exit_codes),
+        metavar="3,100-107",
+        help="exit codes of runs that succeeded with a warning",
+    )
+    group.add_argument(
+        "--retries", type=_type(count), metavar="2", help="how often to try again after a failure"
+    )
+    group.add_argument(
+        "--retry-delay", type=_type(duration), metavar="5min", help="how long to wait before that"
+    )
+    return parser
+
+
+def _declaration_options(tries: Parser) -> Parser:
+    """Return the options that stand for a declaration."""
+    parser = Parser(add_help=False, parents=[tries])
     group = parser.add_argument_group("declaration (default: as in the inventory, if it is there)")
     due = group.add_mutually_exclusive_group()
     due.add_argument(
@@ -223,12 +257,6 @@ def _declaration_options() -> Parser:
     )
     group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
-    group.add_argument(
-        "--warning-exit-codes",
-        type=_type(exit_codes),
-        metavar="3,100-107",
-        help="exit codes of runs that succeeded with a warning",
-    )
     group.add_argument("--owner", help="who gets the alerts")
     group.add_argument("--severity", choices=SEVERITIES)
     group.add_argument("--kind", help="what sort of job it is, such as backup")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Options of a declaration that replace a field of the same name.
 DURATIONS = ("grace", "max_runtime")
-LABELS = ("owner", "severity", "kind")
+FIELDS = ("owner", "severity", "kind", "warning_exit_codes", "retries", "retry_delay")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     done = runner.run(
         arguments.command,
         {**os.environ, VARIABLE: own_metrics.path},
-        arguments.max_runtime or _declared_max_runtime(arguments),
+        _limits(arguments),
         start_report.send,
     )
     with _errors_logged():
@@ -80,6 +80,19 @@ def run(arguments: argparse.Namespace) -> int:
             reporter.ended(done.outcome, own_metrics.written())
     with _errors_logged():
         own_metrics.remove()
+    return end_as(done.outcome.exit_code, done.ended_by)
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    """Run a command of a unit, again if it fails; the exit status is that of its last try."""
+    limits = runner.Limits(
+        retries=arguments.retries or 0,
+        retry_delay=arguments.retry_delay or 0,
+        warning_exit_codes=arguments.warning_exit_codes or (),
+    )
+    done = runner.run(arguments.command, os.environ, limits, lambda _started: None)
+    with _errors_logged():
+        arguments.retries_file.write_text(str(done.outcome.retries or 0))
     return end_as(done.outcome.exit_code, done.ended_by)
 
 
@@ -164,11 +177,24 @@ def finish(arguments: argparse.Namespace) -> int:
         outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
         left = deadline - time.monotonic()
+        if arguments.retries_file:
+            outcome = outcome._replace(retries=_retries(arguments.retries_file))
         outcome = reporter.ended(outcome, arguments.metrics_file, left)
         if not outcome.is_success:
             for hint in sandbox.hints(name):
                 log_error(f"{arguments.job}: {hint}")
     return 0
+
+
+def _retries(path: Path) -> int | None:
+    """Return what `retry` wrote into a file, which is the job's user's; None if it could not."""
+    from batch_job import files
+    from batch_job.exit_status import count
+
+    try:
+        return count(files.read(path, 3).decode("ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def register(arguments: argparse.Namespace) -> int:
@@ -323,7 +349,7 @@ def badge(arguments: argparse.Namespace) -> int:
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     verb.__name__: verb
-    for verb in (run, start, finish, register, push, delete, flush, status, check, badge)
+    for verb in (run, retry, start, finish, register, push, delete, flush, status, check, badge)
 }
 
 
@@ -433,22 +459,24 @@ def _with_options(job: Job, arguments: argparse.Namespace) -> Job:
         )
     options = vars(arguments).items()
     durations = {name: value for name, value in options if value and name in DURATIONS}
-    labels = {name: value for name, value in options if value is not None and name in LABELS}
-    if arguments.warning_exit_codes is not None:
-        labels["warning_exit_codes"] = arguments.warning_exit_codes
-    return job._replace(schedule=schedule._replace(**durations), **labels)
+    fields = {name: value for name, value in options if value is not None and name in FIELDS}
+    return job._replace(schedule=schedule._replace(**durations), **fields)
 
 
-def _declared_max_runtime(arguments: argparse.Namespace) -> int | None:
-    """Return how long a declared job may run, without an import for other jobs."""
-    if not os.path.exists(arguments.config_directory / "jobs" / f"{arguments.job}.json"):
-        return None
-    # The reporter logs a damaged one.
-    with suppress(Exception):
-        from batch_job.config import declared_job
-
-        return declared_job(arguments.config_directory, arguments.job).schedule.max_runtime
-    return None
+def _limits(arguments: argparse.Namespace) -> runner.Limits:
+    """Return what the run of a job may take, without an import for jobs that nobody declares."""
+    if os.path.exists(arguments.config_directory / "jobs" / f"{arguments.job}.json"):
+        # The reporter logs a damaged one.
+        with suppress(Exception):
+            job = _job(arguments)
+            runtime = job.schedule.max_runtime
+            return runner.Limits(runtime, job.retries, job.retry_delay, job.warning_exit_codes)
+    return runner.Limits(
+        arguments.max_runtime,
+        arguments.retries or 0,
+        arguments.retry_delay or 0,
+        arguments.warning_exit_codes or (),
+    )
 
 
 def _state_directory(arguments: argparse.Namespace) -> Path:

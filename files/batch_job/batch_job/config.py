@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batch_job.durations import duration
-from batch_job.exit_status import CONFIG, MisuseError, exit_codes
+from batch_job.exit_status import CONFIG, MisuseError, count, exit_codes
 from batch_job.gateway import Gateway, check_gateway
 from batch_job.names import SEVERITIES, instance_name, job_name
 from batch_job.schedule import Schedule
@@ -34,6 +34,9 @@ class Job(NamedTuple):
     user: str = ""
     # Exit codes of runs that succeeded with a warning.
     warning_exit_codes: frozenset[int] = frozenset()
+    # How often a run is tried again, and after how many seconds.
+    retries: int = 0
+    retry_delay: int = 0
     # Its declaration cannot be read: what a gateway holds of it stays.
     is_damaged: bool = False
 
@@ -62,6 +65,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "every": duration,
     "user": str,
     "warning_exit_codes": exit_codes,
+    "retries": count,
+    "retry_delay": duration,
 }
 
 

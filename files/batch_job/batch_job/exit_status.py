@@ -45,6 +45,13 @@ def exit_codes(text: str) -> frozenset[int]:
     return frozenset(codes)
 
 
+def count(text: str) -> int:
+    """Return a number of times, 0 to 99. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,2}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a number from 0 to 99")
+    return int(text)
+
+
 def of_command(wait_status: int, timed_out: bool) -> int:
     """Return the exit status for a command that has ended; never 0 for one that timed out."""
     if os.WIFSIGNALED(wait_status):

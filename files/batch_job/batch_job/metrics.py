@@ -47,6 +47,7 @@ HELP = {
     "last_success_timestamp_seconds": "When the latest successful run ended.",
     "last_exit_code": "Exit code of the latest run, 128+N for signal N; 0 for a success.",
     "last_result": "Always 1; the label is the result of the latest run.",
+    "last_retries": "How many tries of the latest run failed before its last one.",
     "last_duration_seconds": "How long the latest run took.",
     "last_cpu_seconds": "CPU time, user and system, of the latest run.",
     "last_max_rss_bytes": "Peak memory of the latest run: of its unit under systemd, page cache "
@@ -137,6 +138,8 @@ def end(job: Job, outcome: Outcome, deadline: float | None, unit: str = "") -> l
         families.append(gauge("last_cpu_seconds", outcome.cpu_seconds))
     if outcome.max_rss_bytes is not None:
         families.append(gauge("last_max_rss_bytes", outcome.max_rss_bytes))
+    if outcome.retries is not None:
+        families.append(gauge("last_retries", outcome.retries))
     if outcome.is_success:
         families.append(gauge("last_success_timestamp_seconds", outcome.ended))
         if deadline is not None:

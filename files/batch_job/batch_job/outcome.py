@@ -26,6 +26,8 @@ class Outcome(NamedTuple):
     exit_code: int
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
+    # How many tries failed before the last one; None for a job that is never tried again.
+    retries: int | None = None
 
     @property
     def is_success(self) -> bool:

@@ -81,6 +81,7 @@ class Reporter:
             ended=outcome.ended,
             result=outcome.result,
             exit_code=outcome.exit_code,
+            retries=outcome.retries,
             **({} if due is None else {"deadline": due}),
         )
         delivery.finish()

@@ -54,6 +54,8 @@ def _row(
     elif "result" in memory:
         code = memory["exit_code"]
         result = memory["result"] + (f" ({code})" if code else "")
+        if retries := memory.get("retries"):
+            result += f", {retries} {'retry' if retries == 1 else 'retries'}"
     due = "-"
     if paused_until and paused_until > now:
         due = f"paused until {time.strftime('%Y-%m-%d %H:%M', time.localtime(paused_until))}"

@@ -131,4 +131,6 @@ def _checked(memory: Mapping[str, Any]) -> dict[str, Any]:
     result, code = memory.get("result"), memory.get("exit_code")
     if result in RESULTS and isinstance(code, int) and 0 <= code <= 255:
         checked |= {"result": result, "exit_code": code}
+    if isinstance(memory.get("retries"), int) and 0 <= memory["retries"] < 100:
+        checked["retries"] = memory["retries"]
     return checked

@@ -41,7 +41,7 @@ def rows(*head):
 
 
 def ended(result, counted):
-    costs = (1.5, 4096) if counted else (None, None)
+    costs = (1.5, 4096, 0) if counted else (None, None, None)
     return Outcome(100, 130, 30, result, int(result != SUCCESS), *costs)
 
 

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -274,12 +275,82 @@ def test_a_warning_is_a_success_that_keeps_its_exit_code(
     assert f"{result} ({status})" in node("status").stdout
 
 
+# Fails until it has been started so often; `$0` counts.
+FLAKY = 'echo >> "$0"; [ $(wc -l < "$0") -ge $1 ] || exit 7'
+
+
+@pytest.mark.parametrize(
+    ("good", "retries", "tries", "result", "status"),
+    [
+        (1, "2", 1, "success", 0),
+        (3, "2", 3, "success", 0),
+        (4, "2", 3, "exit-code", 7),
+        (2, "0", 1, "exit-code", 7),
+    ],
+)
+@pytest.mark.parametrize("is_declared", [False, True], ids=["by an option", "by declaration"])
+def test_a_job_is_tried_again_and_its_last_try_is_the_result(
+    job, node, pushgateway, tmp_path, good, retries, tries, result, status, is_declared
+):
+    options = ("--retries", retries, "--retry-delay", "1s")
+    if is_declared:
+        node.declare("nightly", retries=retries, retry_delay="1s")
+        options = ()
+    started = time.time()
+    done = job("sh", "-c", FLAKY, tmp_path / "starts", str(good), options=options)
+    assert done.returncode == status
+    assert len((tmp_path / "starts").read_text()) == tries
+    assert pushgateway.result("nightly") == result
+    found = pushgateway.values("nightly")
+    assert found["last_exit_code"] == status
+    assert found.get("last_retries") == (tries - 1 if retries != "0" else None)
+    assert found["last_start_timestamp_seconds"] == pytest.approx(started, abs=1)
+    assert tries - 1 <= found["last_duration_seconds"] < tries + 5
+    assert ("try 1 of 3 ended with 7; the next one is in 1 s" in done.stderr.decode()) == (
+        tries > 1
+    )
+    if tries > 1:
+        assert f", {tries - 1} retries" in node("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "result"),
+    [
+        # Of a warning, and of a run that took too long, there is no second try.
+        ("echo >> $0; exit 3", ("--warning-exit-codes", "3"), "warning"),
+        ("echo >> $0; exec sleep 60", ("--max-runtime", "1s"), "timeout"),
+        ("echo >> $0; exit 3", ("--max-runtime", "1s", "--retry-delay", "1h"), "exit-code"),
+    ],
+)
+def test_a_try_that_nothing_can_follow_is_the_last_one(
+    job, pushgateway, tmp_path, script, options, result
+):
+    job("sh", "-c", script, tmp_path / "starts", options=("--retries", "2", *options))
+    assert (tmp_path / "starts").read_text() == "\n"
+    assert pushgateway.result("nightly") == result
+
+
+@pytest.mark.parametrize("moment", ["in a try", "between tries"])
+def test_who_ends_a_job_ends_its_tries(node, pushgateway, tmp_path, moment, eventually):
+    script = "echo >> $0; exec sleep 60" if moment == "in a try" else "echo >> $0; exit 3"
+    options = ("--retries", "2", "--retry-delay", "1min")
+    words = ("sh", "-c", script, tmp_path / "starts")
+    running = node.start("run", "--job", "nightly", *options, "--", *words)
+    eventually(lambda: (tmp_path / "starts").exists())
+    time.sleep(0.5)
+    running.terminate()
+    assert running.wait(10) == (-signal.SIGTERM if moment == "in a try" else 3)
+    assert (tmp_path / "starts").read_text() == "\n"
+    assert pushgateway.result("nightly") == ("signal" if moment == "in a try" else "exit-code")
+    assert pushgateway.values("nightly")["last_retries"] == 0
+
+
 # The runner alone, with less patience than the ten seconds of its own.
 IMPATIENT = """
 import json, sys
 from batch_job import runner
 runner.KILL_AFTER_SECONDS = 0.3
-done = runner.run(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, 0.3, lambda moment: None)
+done = runner.run(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, runner.Limits(0.3), lambda moment: None)
 print(json.dumps([done.outcome.result, done.outcome.exit_code, done.ended_by]), flush=True)
 """
 

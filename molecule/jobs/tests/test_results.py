@@ -68,6 +68,17 @@ def test_a_warning_is_a_success_that_keeps_its_exit_code(job):
         assert len({*ends}) == 1
 
 
+def test_a_run_that_heals_when_it_is_tried_again_has_not_failed(job, host):
+    heals = job("heals")
+    host.check_output("rm -f /srv/tries")
+    assert heals.run() == 0
+    for known in (heals.at(node) for node in HOSTS):
+        assert known.result() == ("success", 0)
+        assert known.value("last_retries") == 2
+    journal = host.check_output(f"journalctl --unit {heals.unit} --output cat --lines 20")
+    assert "try 2 of 3 ended with 7; the next one is in 1 s" in journal
+
+
 def test_a_run_that_is_killed_is_reported_by_systemd_itself(job, host):
     killed = job("sleeps")
     host.check_output(f"systemctl start --no-block {killed.unit}")

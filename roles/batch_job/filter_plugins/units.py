@@ -168,6 +168,8 @@ def declared_value(job: Mapping[str, Any], key: str, is_text: bool) -> Any:
         return "; ".join(calendar_expressions(job[key]))
     if key == "warning_exit_codes":
         return ", ".join(map(str, job[key]))
+    if key == "retries":
+        return str(job[key])
     if key == "paused_until":
         end = pause_end(job)
         return end.isoformat() if end else None
