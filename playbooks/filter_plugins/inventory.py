@@ -27,6 +27,7 @@ from units import (
     as_written,
     credentials,
     declared_value,
+    joined_jobs,
     one_line,
     pause_end,
     systemd_command,
@@ -308,6 +309,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "declared_jobs": declared_jobs,
+            "joined_jobs": joined_jobs,
             "role_arguments": role_arguments,
             "service_options": service_options,
             "unknown_names": unknown_names,

@@ -211,6 +211,35 @@ def is_directory(gateway: Mapping[str, Any]) -> bool:
     return str(gateway["url"]).startswith("file:")
 
 
+def joined_jobs(lists: Mapping[str, Any]) -> Any:
+    """Return the jobs of all lists, which have the names of their variables.
+
+    A job that several declare in the same way is one. Raises AnsibleFilterError for one that they
+    declare differently, and for what is no list.
+    """
+    filled = {name: jobs for name, jobs in lists.items() if jobs or not isinstance(jobs, list)}
+    if len(filled) < 2:
+        return next(iter(filled.values()), [])
+    found: dict[tuple[Any, Any], tuple[str, Any]] = {}
+    for variable, jobs in filled.items():
+        if isinstance(jobs, str | Mapping) or not isinstance(jobs, Sequence):
+            raise AnsibleFilterError(f"{variable} is not a list of jobs")
+        own = set()
+        for job in jobs:
+            if not isinstance(job, Mapping):
+                raise AnsibleFilterError(f"{variable}: {job!r} is not a job")
+            key = (job.get("name"), job.get("instance"))
+            place, first = found.setdefault(key, (variable, job))
+            if first != job:
+                raise AnsibleFilterError(
+                    f"{key[0]} is declared twice, and differently: in {place} and in {variable}"
+                )
+            if key in own:
+                raise AnsibleFilterError(f"{variable}: {key[0]!r} is declared twice")
+            own.add(key)
+    return [job for _variable, job in found.values()]
+
+
 def marked_files(text: str) -> dict[str, str]:
     """Return the files in a text; each begins with a line `=====> NAME`."""
     parts = MARK.split(text)
@@ -260,6 +289,7 @@ class FilterModule:
             "directories": directories,
             "enabled_jobs": enabled_jobs,
             "exit_statuses": exit_statuses,
+            "joined_jobs": joined_jobs,
             "marked_files": marked_files,
             "pause_end": pause_end,
             "scheduled_jobs": scheduled_jobs,
