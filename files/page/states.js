@@ -19,7 +19,7 @@ export const STATES = [
   {
     "name": "warned",
     "color": "#BBDD77",
-    "meaning": "the latest run ended with a warning, or its failure is tolerated"
+    "meaning": "it ended with a warning, is slow, or its failure is tolerated"
   },
   {
     "name": "undeclared",

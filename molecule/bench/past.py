@@ -71,9 +71,11 @@ def history(
         group, success = job["group"], job["success"]
         if has_layer:
             yield 120, f"batch_job:last_success_timestamp_seconds{{{group}}} {success}"
-            for day in range(1, 15 if is_aged else 2) if has_size(job) else ():
-                for age in (day * DAY - HOUR, day * DAY - HOUR - 60):
-                    yield age, f"batch_job:backup_size_bytes:replaced{{{group}}} 1e9"
+            for day in range(1, 15 if is_aged else 2):
+                age = day * DAY - HOUR
+                yield age, f"batch_job:success_duration_seconds{{{group}}} {600 + day}"
+                for sample_age in (age, age - 60) if has_size(job) else ():
+                    yield sample_age, f"batch_job:backup_size_bytes:replaced{{{group}}} 1e9"
             series = f"batch_job:declared_since_timestamp_seconds:last1d{{{group}}}"
             for age in range(120, DAY, 120) if is_aged else ():
                 yield age, f"{series} {now - 30 * DAY}"

@@ -257,7 +257,7 @@ def test_the_states_are_those_that_the_rule_numbers():
         "BackupShrunk|BackupEmpty": "shrunk",
         "BatchJobClockSkew": "wrong clock",
         "BatchJobUndeclared": "undeclared",
-        "BatchJobWarned": "warned",
+        "BatchJobWarned|BatchJobSlow": "warned",
     }
     assert STATES[0].name == "fine"
     assert STATES[1].name == "waiting"

@@ -24,7 +24,7 @@ STATES = (
     State("fine", GREEN, "the latest run succeeded, in time"),
     State("waiting", SKY, "no run has ended yet, and none is due"),
     State("paused", SLATE, "it is switched off, or paused until a day, and not watched"),
-    State("warned", LIME, "the latest run ended with a warning, or its failure is tolerated"),
+    State("warned", LIME, "it ended with a warning, is slow, or its failure is tolerated"),
     State("undeclared", SILVER, "it reports, but nobody declared it, so it is not missed"),
     State("wrong clock", INDIGO, "it reports times in the future and would never be late"),
     State("shrunk", BLUE, "its backup holds too little"),

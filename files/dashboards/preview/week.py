@@ -241,7 +241,7 @@ def test_file(history: History) -> str:
     test = {
         "rule_files": list(map(str, RULES)),
         "evaluation_interval": f"{INTERVAL}s",
-        "group_eval_order": ["batch_jobs", "batch_jobs.memory", "backups", "watchers"],
+        "group_eval_order": ["batch_jobs", "batch_jobs.memory", "backups", "durations", "watchers"],
         "tests": [case],
     }
     return json.dumps(test)
