@@ -9,8 +9,8 @@
 #                      "name:password"`, `cacert = "..."`): a secret belongs in a file, not on a
 #                      command line.
 # MAX_RUNTIME_SECONDS  A run that takes longer alerts as stuck; it goes on.
-# WARNING_EXIT_CODES   are those with which the program succeeded with a warning, separated by spaces;
-#                      by default 1 of GNU tar, which says that a file changed as it read it.
+# WARNING_EXIT_CODES   are those with which the program succeeded with a warning, separated by spaces, in
+#                      place of those that are named after `finish $!` below.
 # OWNER, SEVERITY      are labels of the alerts of a job that the inventory does not declare.
 #
 # The exit status is tar's, or 128+N after signal N. A gateway that is away costs the backup at most
@@ -20,17 +20,17 @@
 # what a run added to it: a directory that was emptied would add nothing and look fine.
 #
 # restic, of which the environment names the repository; ARCHIVE names a file that it may use for
-# notes. It ends with 3 when there were files that it could not read: WARNING_EXIT_CODES=3.
+# notes. It ends with 3 when there were files that it could not read.
 #
 #   restic backup --json --quiet "$directory" >"$archive.partial" &
-#   finish $!
+#   finish $! 3
 #   size=$(sed -n 's/.*"total_bytes_processed":\([0-9]*\).*/\1/p' "$archive.partial")
 #
 # borg 1, of which BORG_REPO names the repository; ARCHIVE as above. It ends with 1 for a warning,
-# such as a file that changed meanwhile: WARNING_EXIT_CODES=1.
+# such as a file that changed meanwhile, or with 100 to 107 where BORG_EXIT_CODES=modern.
 #
 #   borg create --json '::{hostname}-{now}' "$directory" >"$archive.partial" &
-#   finish $!
+#   finish $! 1 100 101 102 103 104 105 106 107
 #   size=$(sed -n 's/.*"original_size": *\([0-9]*\).*/\1/p' "$archive.partial")
 #
 # pg_dump; DIRECTORY names the database. Not by a pipe into gzip: that would hide a failure.
@@ -47,8 +47,6 @@ job=$1 directory=$2 archive=$3
 instance=${INSTANCE-$(uname -n)}
 started=$(date +%s)
 is_finished='' is_complete='' size=''
-# Another tar may end with 1 for any error.
-case $(tar --version 2>&1) in *GNU*) warning_exit_codes=${WARNING_EXIT_CODES-1} ;; *) warning_exit_codes=${WARNING_EXIT_CODES-} ;; esac
 
 # As base64, a name may hold anything, a slash or a space included.
 grouped() {
@@ -122,12 +120,14 @@ report() {
     exit "$status"
 }
 
-# While a program runs in the foreground, a shell would keep a signal for later.
+# PID [WARNING_EXIT_CODE ...]. While a program runs in the foreground, a shell would keep a signal for
+# later.
 finish() {
     program_status=0
     wait "$1" || program_status=$?
     is_finished=yes
-    case " 0 $warning_exit_codes " in
+    shift
+    case " 0 ${WARNING_EXIT_CODES-$*} " in
         *" $program_status "*) ;;
         *) exit "$program_status" ;;
     esac
@@ -151,7 +151,12 @@ trap 'stop 143' TERM
 start | push POST
 
 tar -czf "$archive.partial" -C "$directory" . &
-finish $!
+case $(tar --version 2>&1) in
+    # A file changed as it read it.
+    *GNU*) finish $! 1 ;;
+    # Another tar may end with 1 for any error.
+    *) finish $! ;;
+esac
 mv "$archive.partial" "$archive"
 size=$(wc -c <"$archive")
 is_complete=yes

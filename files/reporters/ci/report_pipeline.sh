@@ -83,8 +83,9 @@ fi
 
 case ${RESULT:?is how the run ended} in
     success | SUCCESS) result=success status=0 ;;
-    # As GitLab's interface calls a pipeline in which a job failed that may fail.
-    success-with-warnings) result=warning status=1 ;;
+    # As GitLab's interface calls a pipeline in which a job failed that may fail. With another status,
+    # a later run that is cancelled would make a failure of it.
+    success-with-warnings) result=warning status=0 ;;
     failed | failure | FAILURE | UNSTABLE) result=exit-code status=1 ;;
     timedout | timed_out) result=timeout status=124 ;;
     # That somebody stopped it, or pushed again, says nothing about the pipeline: it goes on to be as

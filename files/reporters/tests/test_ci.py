@@ -272,6 +272,7 @@ def test_a_success_says_all_that_the_contract_asks_for(script, pipeline, pushgat
     ("word", "result", "code"),
     [
         *[(word, "success", 0) for word in ("success", "SUCCESS")],
+        ("success-with-warnings", "warning", 0),
         *[(word, "exit-code", 1) for word in ("failed", "failure", "FAILURE", "UNSTABLE")],
         *[(word, "timeout", 124) for word in ("timedout", "timed_out")],
     ],
@@ -280,6 +281,7 @@ def test_each_ci_has_its_own_words_for_a_result(script, pipeline, pushgateway, w
     script(RESULT=word)
     assert pushgateway.result("release", instance="") == result
     assert pipeline()["last_exit_code"] == code
+    assert ("last_success_timestamp_seconds" in pipeline()) == (code == 0)
 
 
 @pytest.mark.parametrize("before", ["success", "failure"])

@@ -255,9 +255,14 @@ def test_a_backup_of_cron_is_named_by_its_day_and_reports_its_size(cron, on_this
     assert archive.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_job_of_cron_that_fails_is_reported(cron, on_this_host):
-    assert cron("nightly", status=3).returncode == 3
-    assert on_this_host("nightly")["last_exit_code"] == 3
+@pytest.mark.parametrize(("status", "result"), [(2, "exit-code"), (3, "warning")])
+def test_a_job_of_cron_that_fails_or_warns_is_reported(cron, gateway, on_this_host, status, result):
+    (option,) = re.findall(
+        r"add (--warning-exit-codes 3)\.$", (REPORTERS / "crontab").read_text(), re.M
+    )
+    assert cron("nightly", status, "--lock", f"--lock {option}").returncode == status
+    assert on_this_host("nightly")["last_exit_code"] == status
+    assert gateway.result("nightly", os.uname().nodename) == result
 
 
 def test_a_gateway_without_tls_and_a_password_needs_only_its_address(cron, pushgateway):

@@ -156,6 +156,19 @@ def test_an_exception_decides_the_result_and_goes_on(reporter, pushgateway, erro
     assert pushgateway.result("nightly") == result
 
 
+@pytest.mark.parametrize(("code", "result"), [(24, "warning"), (23, "exit-code")])
+def test_a_warning_is_a_success_that_keeps_its_exit_code(
+    example, pushgateway, capsys, code, result
+):
+    reporter = example.Reporter(pushgateway.url, "nightly", "node1", warning_exit_codes=[24])
+    with pytest.raises(SystemExit), reporter.run():
+        raise SystemExit(code)
+    assert capsys.readouterr().err == ""
+    found = pushgateway.values("nightly")
+    assert (found["last_exit_code"], pushgateway.result("nightly")) == (code, result)
+    assert ("last_success_timestamp_seconds" in found) == (result == "warning")
+
+
 def test_a_function_can_be_decorated(reporter, pushgateway):
     @reporter.run()
     def job():

@@ -254,11 +254,25 @@ def test_a_variant_reports_how_large_the_backup_is(run, pushgateway, variant):
 
 def test_a_variant_that_fails_is_reported_with_its_exit_status(run, pushgateway, variant):
     script, program = variant
-    program.write_text("#!/bin/sh\nexit 3\n")
-    assert run(script=script).returncode == 3
+    program.write_text("#!/bin/sh\nexit 2\n")
+    assert run(script=script).returncode == 2
     found = pushgateway.values("nightly")
-    assert found["last_exit_code"] == 3
+    assert found["last_exit_code"] == 2
     assert "last_success_timestamp_seconds" not in found
+
+
+# As their manuals have it; borg's with BORG_EXIT_CODES=modern, and without.
+WARNINGS = {"restic": (3,), "borg": (1, 100, 105, 107), "pg_dump": ()}
+
+
+def test_a_variant_takes_only_its_own_warnings_for_a_success(run, pushgateway, variant):
+    script, program = variant
+    text, codes = program.read_text(), WARNINGS[program.name]
+    for code in (1, 2, 3, 99, 100, 105, 107, 108):
+        program.write_text(f"{text}\nexit {code}\n")
+        assert run(script=script).returncode == code
+        expected = "warning" if code in codes else "exit-code"
+        assert (code, pushgateway.result("nightly")) == (code, expected)
 
 
 @pytest.fixture
