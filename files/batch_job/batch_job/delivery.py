@@ -7,14 +7,25 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
+
+from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
-from batch_job.gateway import CredentialsError, Gateway, GatewayError, RejectedError
+from batch_job.gateway import (
+    ConflictError,
+    CredentialsError,
+    Gateway,
+    GatewayError,
+    RejectedError,
+)
 from batch_job.host import Host
 from batch_job.spool import Report, combine
 
 # How long a job waits for its reports in all, whatever name servers and gateways do.
 REPORT_TIMEOUT_SECONDS = 5.0
+# A gateway names all conflicts of a report at once, unless there are very many.
+MAX_PUSHES = 4
 
 
 class Delivery:
@@ -92,9 +103,9 @@ class Delivery:
             self._errors[gateway] = error
 
     def _keep(self, gateway: Gateway, error: Exception) -> None:
-        """Keep the report for a gateway, unless the gateway will never take it."""
+        """Keep the report for a gateway, unless it is not about a run and was rejected."""
         log, job = self._host.log, self._report.group.job
-        if isinstance(error, RejectedError):
+        if _is_to_drop(self._report, error):
             log(f"{job}: {error}; the report is dropped")
             return
         try:
@@ -122,20 +133,88 @@ class Delivery:
 
 
 def send(host: Host, gateway: Gateway, report: Report) -> None:
-    """Push a report with its delay. Raises GatewayError.
-
-    When the gateway rejects it because of the job's own metrics, they are left out.
-    """
-    push = host.transport(gateway).push
+    """Push a report with its delay. Raises GatewayError."""
     delay = metrics.gauge("report_delay_seconds", max(0.0, round(time.time() - report.created, 3)))
-    contract = metrics.without_own(report.families)
-    try:
-        push(gateway, report.group, [*report.families, delay], report.replace)
-    except RejectedError as error:
-        if not contract or len(contract) == len(report.families):
-            raise
-        push(gateway, report.group, [*contract, delay], report.replace)
-        host.log(f"{report.group.job}: {error}; the job's own metrics are left out")
+    push(host, gateway, report._replace(families=[*report.families, delay]))
+
+
+def push(host: Host, gateway: Gateway, report: Report) -> None:
+    """Push a report as the gateway takes it. Raises GatewayError.
+
+    Where another group has a metric as another type, so does this report from now on; where that
+    cannot be, one of the job's own metrics is left out.
+    """
+    known = host.state.types(gateway.url)
+    changes = _Changes({}, [], [])
+    families = [
+        metrics.retyped(family, known.get(family.name, "")) or family for family in report.families
+    ]
+    for left in reversed(range(MAX_PUSHES)):
+        try:
+            host.transport(gateway).push(gateway, report.group, families, report.replace)
+            break
+        except RejectedError as error:
+            if not left:
+                raise
+            families = changes.adapt(families, error)
+    if changes.reasons:
+        host.log(f"{report.group.job}: {'; '.join([*changes.reasons, *changes.results()])}")
+    if changes.types:
+        with suppress(OSError):
+            host.state.learn_types(gateway.url, changes.types)
+
+
+class _Changes(NamedTuple):
+    """What had to be changed in a report, and why."""
+
+    types: dict[str, str]
+    left_out: list[str]
+    reasons: list[str]
+
+    def results(self) -> list[str]:
+        """Return what was changed."""
+        words = [f"{name} is sent as {kind} from now on" for name, kind in self.types.items()]
+        if self.left_out:
+            words.append(f"left out: {', '.join(self.left_out)}")
+        return words
+
+    def adapt(self, families: Sequence[Metric], error: RejectedError) -> list[Metric]:
+        """Return families that a gateway may take. Raises the error when there is no way."""
+        # What is pushed without a report is pushed as it is, or not at all.
+        may_leave_out = _is_about_a_run(families)
+        conflicts = error.types if isinstance(error, ConflictError) else {}
+        if not any(family.name in conflicts for family in families):
+            # Nobody knows which metric it is about.
+            conflicts = {family.name: set() for family in families if metrics.is_own(family)}
+        adapted = []
+        for family in families:
+            others = {*conflicts.get(family.name, ())} - {metrics.exposed_type(family)}
+            changed = metrics.retyped(family, others.pop()) if len(others) == 1 else None
+            if family.name not in conflicts:
+                adapted.append(family)
+            elif changed:
+                adapted.append(changed)
+                self.types[family.name] = metrics.exposed_type(changed)
+            elif not (metrics.is_own(family) and may_leave_out):
+                raise error
+            else:
+                self.left_out.append(family.name)
+                self.types.pop(family.name, None)
+        if not conflicts:
+            raise error
+        self.reasons.append(str(error))
+        return adapted
+
+
+def _is_about_a_run(families: Sequence[Metric]) -> bool:
+    """Return whether families have more of the contract than the delay of a report."""
+    delay = metrics.PREFIX + "report_delay_seconds"
+    return any(not metrics.is_own(family) and family.name != delay for family in families)
+
+
+def _is_to_drop(report: Report, error: Exception) -> bool:
+    """Return whether a report that failed is worth nothing later: it is not about a run."""
+    return isinstance(error, RejectedError) and not _is_about_a_run(report.families)
 
 
 def flush(host: Host, gateways: Sequence[Gateway], deadline: float = math.inf) -> int:
@@ -160,6 +239,9 @@ def flush(host: Host, gateways: Sequence[Gateway], deadline: float = math.inf) -
                 send(host, gateway, kept.report)
                 delivered += 1
             except RejectedError as error:
+                if not _is_to_drop(kept.report, error):
+                    host.log(f"{job}: {error}; the report waits until that is mended")
+                    continue
                 host.log(f"{job}: {error}; the report is dropped")
             except GatewayError as error:
                 cause = "its credentials" if isinstance(error, CredentialsError) else "it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +21,20 @@ class ForbiddenError(CredentialsError):
 
 
 class RejectedError(GatewayError):
-    """A gateway will never take this push."""
+    """A gateway does not take this push as it is."""
+
+
+class ConflictError(RejectedError):
+    """A gateway has metrics of this push in another way.
+
+    `types` has the types that were compared for each of these metrics: the gateway's and that of
+    the push; none where it is not about types.
+    """
+
+    def __init__(self, message: str, types: Mapping[str, Set[str]]) -> None:
+        """Make one."""
+        super().__init__(message)
+        self.types = types
 
 
 class Group(NamedTuple):

@@ -29,6 +29,9 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 # Metrics of jobs that the rules read, with their help text; their type is gauge. A gateway takes
 # one type for a metric: a job with another type would block the reports of all others.
 WELL_KNOWN = {"backup_size_bytes": "Size of the backup."}
+# A series of these types is one number, so each of them can be pushed as any other.
+PLAIN_TYPES = ("gauge", "counter", "untyped")
+PLAIN_TYPE_LINE = re.compile(r"^# TYPE (\S+) (counter|untyped)$", re.MULTILINE)
 # A job that writes more than this has mistaken the file for a log.
 MAX_OWN_BYTES = 1 << 20
 MAX_OWN_LINES = 10_000
@@ -152,9 +155,21 @@ def merge(older: Iterable[Metric], newer: Iterable[Metric]) -> list[Metric]:
     return list({family.name: family for family in [*older, *newer]}.values())
 
 
-def without_own(families: Iterable[Metric]) -> list[Metric]:
-    """Return the families of the contract, without the job's own."""
-    return [family for family in families if family.name.startswith(PREFIX)]
+def exposed_type(family: Metric) -> str:
+    """Return the type of a family in the text format."""
+    return "untyped" if family.type == "unknown" else family.type
+
+
+def retyped(family: Metric, kind: str) -> Metric | None:
+    """Return a family as another type; None where a series would not stay the same number."""
+    if {kind, exposed_type(family)} - {*PLAIN_TYPES}:
+        return None
+    return _as(family, kind)
+
+
+def is_own(family: Metric) -> bool:
+    """Return whether a family is the job's own, not one of the contract."""
+    return not family.name.startswith(PREFIX)
 
 
 def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
@@ -168,13 +183,35 @@ def samples(family: Metric) -> Samples:
 
 
 def render(families: Iterable[Metric]) -> str:
-    """Return families in the text format."""
-    return generate_latest(Families(families)).decode()
+    """Return families in the text format.
+
+    The client library would give each counter the suffix `_total`.
+    """
+    families = list(families)
+    counters = {family.name for family in families if family.type == "counter"}
+    plain = [_as(family, "untyped") if family.name in counters else family for family in families]
+    return PLAIN_TYPE_LINE.sub(
+        lambda line: f"# TYPE {line[1]} counter" if line[1] in counters else line[0],
+        generate_latest(Families(plain)).decode(),
+    )
 
 
 def parse(text: str) -> list[Metric]:
     """Return the families of a text that `render` made."""
-    return list(text_string_to_metric_families(text))
+    types = dict(PLAIN_TYPE_LINE.findall(text))
+    return [
+        _as(family, types[family.name]) if family.name in types else family
+        for family in text_string_to_metric_families(
+            PLAIN_TYPE_LINE.sub(r"# TYPE \1 untyped", text)
+        )
+    ]
+
+
+def _as(family: Metric, kind: str) -> Metric:
+    """Return a family as another type."""
+    changed = Metric(family.name, family.documentation, kind)
+    changed.samples = family.samples
+    return changed
 
 
 def read_own(path: Path) -> OwnMetrics:
@@ -271,9 +308,7 @@ def _check_type(words: list[str], types: dict[str, str]) -> None:
         raise ValueError(f"{kind[:80]!r} is not a type")
     if words[2] in types:
         raise ValueError(f"the type of {words[2]} once more")
-    # The client library would call a counter `x` without the suffix `x_total`.
-    is_renamed = kind == "counter" and not words[2].endswith("_total")
-    types[words[2]] = "untyped" if is_renamed else kind
+    types[words[2]] = kind
 
 
 def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib import request as http
@@ -18,6 +20,7 @@ from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
 from batch_job.gateway import (
+    ConflictError,
     CredentialsError,
     ForbiddenError,
     Gateway,
@@ -33,7 +36,17 @@ PUSH_TIMEOUT_SECONDS = 3.0
 RESPONSE_TIMEOUT_SECONDS = 30.0
 # Ten thousand groups are about 60 MB.
 MAX_GROUPS_BYTES = 256 << 20
-MAX_REASON_BYTES = 1000
+# A line for each series that contradicts another group.
+MAX_REASON_BYTES = 256 << 10
+MAX_REASON_CHARACTERS = 1000
+# A larger list takes too long to find out which group a push contradicts.
+MAX_HOLDERS_BYTES = 8 << 20
+# Which of the two types is the gateway's is a matter of chance.
+DIFFERENT_TYPES = (
+    re.compile(r'collected metric "?([\w:]+)"? .*\s(\w+):[{<].*[}>] +is not an? (\w+)$'),
+    re.compile(r"gathered metric family ([\w:]+) has type (\w+) but should have (\w+)$"),
+)
+CONFLICT = re.compile(r'(?:collected metric(?: named)?|gathered metric family|named) "?([\w:]+)"?')
 # What Pushgateway answers to a push and to a deletion, without a body. Anything else is from
 # somebody else, such as a proxy's page.
 TAKEN = (200, 202)
@@ -45,7 +58,18 @@ BAD_CREDENTIALS = {401: CredentialsError, 403: ForbiddenError}
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
     send = exposition.push_to_gateway if replace else exposition.pushadd_to_gateway
-    send(registry=metrics.Families(families), **_arguments(gateway, group))
+    text = metrics.render(families).encode()
+    try:
+        send(registry=metrics.Families([]), **_arguments(gateway, group, data=text))
+    except RejectedError as error:
+        types = _conflicts(str(error))
+        if not types:
+            raise RejectedError(_shortened(str(error))) from error
+        holders = [
+            f"{name} is also in {holder}"
+            for name, holder in sorted(_holders(gateway, group, types).items())
+        ]
+        raise ConflictError("; ".join([_shortened(str(error)), *holders]), types) from error
 
 
 def delete(gateway: Gateway, group: Group) -> None:
@@ -58,10 +82,6 @@ def groups(gateway: Gateway) -> Groups:
 
     https://github.com/prometheus/pushgateway#query-api.
     """
-    url = gateway.url.rstrip("/") + "/api/v1/metrics"
-    _status, content = request(
-        gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None, MAX_GROUPS_BYTES
-    )
     try:
         return {
             Group(group["labels"]["job"], group["labels"].get("instance", "")): {
@@ -73,21 +93,59 @@ def groups(gateway: Gateway) -> Groups:
                 for name, family in group.items()
                 if name.startswith(metrics.PREFIX)
             }
-            for group in json.loads(content)["data"]
+            for group in _listed(gateway, MAX_GROUPS_BYTES)
             if set(group["labels"]) <= set(metrics.GROUPING_LABELS)
         }
     except (ValueError, KeyError, TypeError) as error:
         raise _stranger(gateway) from error
 
 
-def _arguments(gateway: Gateway, group: Group) -> dict[str, Any]:
-    """Return the arguments of prometheus_client's functions for a group."""
+def _listed(gateway: Gateway, max_bytes: int) -> Any:
+    """Return what a gateway lists. Raises GatewayError, or another error for a stranger's list."""
+    url = gateway.url.rstrip("/") + "/api/v1/metrics"
+    _status, content = request(gateway, url, "GET", PUSH_TIMEOUT_SECONDS, [], None, max_bytes)
+    return json.loads(content)["data"]
+
+
+def _conflicts(reason: str) -> dict[str, set[str]]:
+    """Return the metrics that a gateway's reason names, with the types that it compared."""
+    types: dict[str, set[str]] = {}
+    for line in reason.splitlines():
+        for pattern in DIFFERENT_TYPES:
+            if match := pattern.search(line):
+                types.setdefault(match[1], set()).update((match[2].lower(), match[3].lower()))
+                break
+        else:
+            for name in CONFLICT.findall(line):
+                types.setdefault(name, set())
+    return types
+
+
+def _holders(gateway: Gateway, group: Group, names: Iterable[str]) -> dict[str, str]:
+    """Return another group, as a selector, for each metric that one has; none if it takes long."""
+    holders: dict[str, str] = {}
+    with suppress(GatewayError, ValueError, KeyError, TypeError, AttributeError):
+        groups = _listed(gateway, MAX_HOLDERS_BYTES)
+        # Reporters that have adapted to a stranger are not to blame.
+        for other in sorted(groups, key=lambda other: metrics.PREFIX + "info" in other):
+            labels = other["labels"]
+            if labels == {"job": group.job, **group.labels}:
+                continue
+            words = ",".join(f'{name}="{labels[name]}"' for name in sorted(labels))
+            for name in names:
+                if name in other:
+                    holders.setdefault(name, f"{{{words}}}")
+    return holders
+
+
+def _arguments(gateway: Gateway, group: Group, **change: Any) -> dict[str, Any]:
+    """Return the arguments of prometheus_client's functions for a group, and what we change."""
     return {
         "gateway": gateway.url,
         "job": group.job,
         "grouping_key": group.labels,
         "timeout": PUSH_TIMEOUT_SECONDS,
-        "handler": lambda **change: functools.partial(_change, gateway, **change),
+        "handler": lambda **made: functools.partial(_change, gateway, **{**made, **change}),
     }
 
 
@@ -96,6 +154,12 @@ def _change(gateway: Gateway, **change: Any) -> None:
     status, content = request(gateway, **change)
     if status not in TAKEN or content:
         raise _stranger(gateway)
+
+
+def _shortened(reason: str) -> str:
+    """Return a reason as one line that fits into a log."""
+    line = " ".join(reason.split())
+    return line if len(line) <= MAX_REASON_CHARACTERS else f"{line[:MAX_REASON_CHARACTERS]}..."
 
 
 def _stranger(gateway: Gateway) -> GatewayError:
@@ -128,8 +192,11 @@ def request(
             kind = BAD_CREDENTIALS[error.code]
             raise kind(f"{answer}: it refuses the credentials") from error
         if error.code in BAD_PUSH:
-            reason = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").strip()
-            raise RejectedError(f"{answer}: {reason}") from error
+            reason, is_complete = _start(error, MAX_REASON_BYTES)
+            if not is_complete:
+                reason = reason[: reason.rfind(b"\n") + 1] or reason
+            text = reason.decode("utf-8", "replace").strip()
+            raise RejectedError(f"{answer}: {text}") from error
         raise GatewayError(answer) from error
     except (URLError, OSError, HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
@@ -138,13 +205,21 @@ def request(
 
 def _body(gateway: Gateway, response: HTTPResponse, max_bytes: int) -> bytes:
     """Return the body of a response. Raises GatewayError for one that is too long, or endless."""
+    body, is_complete = _start(response, max_bytes)
+    if not is_complete:
+        raise _stranger(gateway)
+    return body
+
+
+def _start(response: Any, max_bytes: int) -> tuple[bytes, bool]:
+    """Return the start of a response's body, and whether that is all of it."""
     body = bytearray()
     deadline = time.monotonic() + RESPONSE_TIMEOUT_SECONDS
     while part := response.read1(1 << 16):
         body += part
         if len(body) > max_bytes or time.monotonic() > deadline:
-            raise _stranger(gateway)
-    return bytes(body)
+            return bytes(body), False
+    return bytes(body), True
 
 
 def _authorization(gateway: Gateway) -> dict[str, str]:

@@ -15,13 +15,12 @@ from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
 from batch_job.config import Job
-from batch_job.delivery import flush
+from batch_job.delivery import flush, push
 from batch_job.gateway import (
     ForbiddenError,
     Gateway,
     GatewayError,
     Groups,
-    RejectedError,
     Samples,
 )
 from batch_job.host import Host
@@ -176,13 +175,10 @@ class _Visit(NamedTuple):
                 if lacking.families and self.groups is None:
                     self.host.spool.keep(self.gateway.url, report)
                 elif lacking.families:
-                    push = self.host.transport(self.gateway).push
-                    push(self.gateway, report.group, report.families, report.replace)
+                    push(self.host, self.gateway, report)
                 if self.is_blind:
                     registered = {**registered, self.gateway.url: _digest(job)}
                     self.host.state.update(job.name, registered=registered)
-            except RejectedError as error:
-                return error
             except GatewayError as error:
                 self.host.spool.keep(self.gateway.url, report)
                 return error

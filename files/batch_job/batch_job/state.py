@@ -25,19 +25,16 @@ def default_directory() -> Path:
 
 
 class State:
-    """A directory with one file for each job."""
+    """A directory with one file for each job, and one for what was learned of gateways."""
 
     def __init__(self, directory: Path) -> None:
         """Use a directory, which is created with the first file."""
         self._directory = directory / "jobs"
+        self._types = directory / "types.json"
 
     def read(self, job: str) -> dict[str, Any]:
         """Return the memory of a job; empty when there is none or it is damaged."""
-        try:
-            memory = json.loads(files.read(self._directory / f"{job}.json", MAX_FILE_BYTES))
-        except (OSError, ValueError):
-            return {}
-        return memory if isinstance(memory, dict) else {}
+        return _read(self._directory / f"{job}.json")
 
     def update(self, job: str, **values: Any) -> None:
         """Add values to the memory of a job. Raises OSError."""
@@ -46,6 +43,16 @@ class State:
         if memory != before:
             files.write(self._directory / f"{job}.json", json.dumps(memory).encode(), durable=False)
 
+    def types(self, url: str) -> dict[str, str]:
+        """Return the types that metrics have at a gateway, where it has refused ours."""
+        types = _read(self._types).get(url)
+        return types if isinstance(types, dict) else {}
+
+    def learn_types(self, url: str, types: dict[str, str]) -> None:
+        """Remember these types, too. Raises OSError."""
+        memory = {**_read(self._types), url: {**self.types(url), **types}}
+        files.write(self._types, json.dumps(memory).encode(), durable=False)
+
     def jobs(self) -> list[str]:
         """Return the names of all jobs that have a memory."""
         return sorted(path.stem for path in self._directory.glob("*.json"))
@@ -53,3 +60,12 @@ class State:
     def forget(self, job: str) -> None:
         """Remove the memory of a job. Raises OSError."""
         (self._directory / f"{job}.json").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a file; empty when there is none or it is damaged."""
+    try:
+        memory = json.loads(files.read(path, MAX_FILE_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return memory if isinstance(memory, dict) else {}

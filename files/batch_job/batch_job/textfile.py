@@ -11,13 +11,13 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from prometheus_client.metrics_core import Metric
 
 from batch_job import files, metrics
-from batch_job.gateway import Gateway, GatewayError, Group, Groups, RejectedError
+from batch_job.gateway import ConflictError, Gateway, GatewayError, Group, Groups
 
 # node_exporter reads the files of this suffix.
 SUFFIX = ".prom"
@@ -39,13 +39,13 @@ SAMPLE = re.compile(r"^[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 def push(gateway: Gateway, group: Group, families: Iterable[Metric], replace: bool) -> None:
     """Replace a group by the families, or add them to it. Raises GatewayError."""
     labelled = [_labelled(family, group) for family in families]
-    own = [family for family in labelled if not family.name.startswith(metrics.PREFIX)]
+    own = [family for family in labelled if metrics.is_own(family)]
     labelled.append(_labelled(_push_time(), group))
     name = _file_name(group)
     with _opened(gateway) as directory, _locked(directory, name) as new:
         before = _read(directory, name)
         if own:
-            _check_own(gateway, directory, name, metrics.render(own))
+            _check_own(gateway, directory, name, own)
         if not replace:
             labelled = metrics.merge(_parse(before), labelled)
         _write(directory, name, new, metrics.render(labelled))
@@ -87,23 +87,33 @@ def _labelled(family: Metric, group: Group) -> Metric:
     return labelled
 
 
-def _check_own(gateway: Gateway, directory: int, name: str, text: str) -> None:
-    """Raise RejectedError when node_exporter would not expose all metrics of a text.
+def _check_own(gateway: Gateway, directory: int, name: str, own: Sequence[Metric]) -> None:
+    """Raise ConflictError when node_exporter would not expose all families.
 
     When two jobs begin to differ at the same moment, both are rejected with their next report.
     """
-    own = _names(text)
+    families = {sample.name: family.name for family in own for sample in family.samples}
+    families.update({family.name: family.name for family in own})
+    comments = _names(metrics.render(own))
+    types: dict[str, set[str]] = {}
+    reasons = []
     for other, content in _files(directory, follow=True):
         if other == name:
             continue
-        for metric, comments in _names(content).items():
-            if own.get(metric, comments) != comments:
-                raise RejectedError(
-                    f"{gateway.url} has a {metric} of another type or help text in {other}"
-                )
-    for metric in own:
-        if metric.startswith(RESERVED):
-            raise RejectedError(f"{gateway.url} is node_exporter's, which has its own {metric}")
+        for metric, theirs in _names(content).items():
+            ours = comments.get(metric, theirs)
+            if ours != theirs:
+                is_type_alone = {**ours, "TYPE": ""} == {**theirs, "TYPE": ""} and "TYPE" in theirs
+                kinds = {ours["TYPE"], theirs["TYPE"]} if is_type_alone else set()
+                types.setdefault(families[metric], set()).update(kinds)
+                reasons.append(f"a {metric} of another type or help text in {other}")
+    if reasons:
+        raise ConflictError(f"{gateway.url} has {', and '.join(reasons)}", types)
+    reserved = [metric for metric in comments if metric.startswith(RESERVED)]
+    if reserved:
+        words = ", ".join(reserved)
+        message = f"{gateway.url} is node_exporter's, which has its own {words}"
+        raise ConflictError(message, {families[metric]: set() for metric in reserved})
 
 
 def _names(text: str) -> dict[str, dict[str, str]]:

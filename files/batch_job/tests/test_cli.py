@@ -346,9 +346,9 @@ def test_a_push_with_a_bad_line_pushes_nothing(node, pushgateway, options):
 
 @pytest.mark.parametrize("options", [(), ("--replace",)], ids=["add", "replace"])
 def test_a_push_that_a_gateway_rejects_is_bad_data_and_changes_nothing(node, pushgateway, options):
-    pushgateway.add("other", "# TYPE size counter\nsize 1\n")
+    pushgateway.add("other", "# TYPE size summary\nsize_sum 1\nsize_count 1\n")
     pushgateway.add("nightly", "old 1\n")
-    done = node("push", "--job", "nightly", *options, stdin="# TYPE size gauge\nsize 1\n")
+    done = node("push", "--job", "nightly", *options, stdin="x 1\n# TYPE size gauge\nsize 1\n")
     assert "inconsistent" in done.stderr
     assert pushgateway.values("nightly")["old"] == 1
     assert done.returncode == 65

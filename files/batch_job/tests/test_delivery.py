@@ -158,7 +158,7 @@ def test_a_gateway_that_hangs_costs_a_job_no_more_than_the_limit(deliver, waitin
     assert len(waiting.kept()) == 1
 
 
-def test_what_a_gateway_will_never_take_is_dropped(deliver, waiting, logged):
+def test_rejected_metrics_without_a_report_of_a_run_are_dropped(deliver, waiting, logged):
     [_error] = deliver(own("x 1\n"), "http://one", push=refuse(RejectedError("no")))
     assert waiting.is_empty()
     assert logged == ["nightly: no; the report is dropped"]
@@ -179,7 +179,56 @@ def test_metrics_that_make_a_gateway_reject_a_report_are_left_out(deliver, pushg
     assert "size" not in pushgateway.values("nightly")
     assert len(logged) == 1
     assert "inconsistent" in logged[0]
-    assert logged[0].endswith("; the job's own metrics are left out")
+    assert 'size is also in {instance="node1",job="other"}' in logged[0]
+    assert logged[0].endswith("; left out: size")
+
+
+def test_only_the_metrics_that_collide_are_left_out(deliver, pushgateway, logged):
+    pushgateway.add("other", "# TYPE size gauge\nsize 1\n# TYPE files summary\nfiles_sum 1\n")
+    clash = own("backup_size_bytes 1\n# TYPE size summary\nsize_sum 1\nsize_count 1\nfiles_sum 1\n")
+    report = end("success", 0)
+    deliver(report._replace(families=[*report.families, *clash.families]), pushgateway.url)
+    assert pushgateway.values("nightly")["backup_size_bytes"] == 1
+    assert logged[0].endswith("; left out: size, files_sum")
+
+
+@pytest.mark.parametrize("kind", ["untyped", "counter"])
+def test_a_report_takes_on_the_types_that_a_stranger_gave_to_its_metrics(
+    deliver, pushgateway, logged, waiting, kind
+):
+    success = "batch_job_last_success_timestamp_seconds"
+    pushgateway.add("stranger", f"# TYPE {success} {kind}\n{success} 1\n")
+    assert deliver(end("success", 0), pushgateway.url) == []
+    assert pushgateway.values("nightly")["last_success_timestamp_seconds"] == pytest.approx(NOW)
+    assert f'{success} is also in {{instance="node1",job="stranger"}}; ' in logged[0]
+    assert logged[0].endswith(f"; {success} is sent as {kind} from now on")
+    # So the gateway has nothing to refuse.
+    deliver(end("success", 0), pushgateway.url)
+    assert len(logged) == 1
+    # What was learned is no obstacle once the stranger's group is gone.
+    pushgateway.wipe()
+    pushgateway.add("other", f"# TYPE {success} gauge\n{success} 1\n")
+    assert deliver(end("success", 0), pushgateway.url) == []
+    assert logged[1].endswith(f"; {success} is sent as gauge from now on")
+    assert waiting.is_empty()
+
+
+def test_a_report_that_a_stranger_makes_impossible_is_kept_until_that_is_over(
+    deliver, send_kept, pushgateway, logged, waiting
+):
+    success = "batch_job_last_success_timestamp_seconds"
+    pushgateway.add("stranger", f"# TYPE {success} summary\n{success}_sum 1\n{success}_count 1\n")
+    waiting.keep(pushgateway.url, own("x 1\n", job="other"))
+    [error] = deliver(end("success", 0), pushgateway.url)
+    assert isinstance(error, RejectedError)
+    assert f'{success} is also in {{instance="node1",job="stranger"}}; ' in logged[0]
+    assert logged[0].endswith("; the report is kept and will be sent later")
+    # It does not stand in the way of other reports.
+    assert send_kept(pushgateway.url) == 1
+    assert logged[1].endswith("; the report waits until that is mended")
+    pushgateway.wipe()
+    assert send_kept(pushgateway.url) == 1
+    assert pushgateway.result("nightly") == "success"
 
 
 def test_a_report_that_cannot_be_kept_is_logged_in_one_line(host, dead_url, logged):
@@ -243,7 +292,7 @@ def test_a_flush_logs_wrong_credentials(send_kept, waiting, logged):
     assert logged == ["nightly: who?; the report waits for its credentials"]
 
 
-def test_a_flush_drops_what_will_never_be_taken(send_kept, waiting, logged):
+def test_a_flush_drops_rejected_metrics_without_a_report_of_a_run(send_kept, waiting, logged):
     waiting.keep("http://one", own("x 1\n"))
     refused = refuse(RejectedError("no"))
     assert send_kept("http://one", push=refused) == 0

@@ -218,12 +218,20 @@ def test_wrong_credentials_are_no_permission(node, stand_in_gateway):
     assert register(node).returncode == 77
 
 
-def test_a_registration_that_is_rejected_is_bad_data(node, pushgateway):
-    pushgateway.add("other", "# TYPE batch_job_info counter\nbatch_job_info 1\n")
+def test_a_registration_that_is_rejected_is_bad_data_and_is_kept(node, pushgateway):
+    pushgateway.add("other", "# TYPE batch_job_info summary\nbatch_job_info_sum 1\n")
     done = register(node)
     assert done.returncode == 65
     assert "inconsistent" in done.stderr
-    assert node.kept() == []
+    pushgateway.wipe()
+    assert node("flush").stdout == "1 kept reports delivered, 0 wait\n"
+    assert "deadline_timestamp_seconds" in pushgateway.values("nightly")
+
+
+def test_a_registration_takes_on_the_types_of_a_gateway(node, pushgateway):
+    pushgateway.add("other", "batch_job_info 1\n")
+    assert register(node).returncode == 0
+    assert "deadline_timestamp_seconds" in pushgateway.values("nightly")
 
 
 def test_the_environment_names_the_instance_for_every_verb(node, pushgateway):

@@ -96,6 +96,12 @@ ANSWERS = {
     "garbage": Answer(say(b"\xff\xfe garbage\r\n\r\n"), 0, "cannot be reached: "),
     "an end": Answer(close, 0, "cannot be reached: "),
     "503": Answer(say(b"HTTP/1.1 503 Busy\r\n\r\n"), 0, "answers 503 Busy"),
+    "400 with a page": Answer(
+        say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 6\r\n\r\n<html>"),
+        0,
+        "answers 400 .*<html>",
+    ),
+    "400 without end": Answer(say(b"HTTP/1.1 400 Bad\r\n\r\n", b"x" * 65536), 0, "answers 400 Bad"),
     "a redirect": Answer(
         say(b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"),
         0,

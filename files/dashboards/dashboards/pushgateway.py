@@ -93,7 +93,7 @@ def pushes() -> timeseries.Panel:
 
 def rejected() -> timeseries.Panel:
     """Return the rate of rejected pushes."""
-    about = "Pushes per second that were malformed or contradicted others: their reports are lost."
+    about = "Pushes per second that were malformed or contradicted others; batch-job loses none."
     empty = "No push was rejected since the gateway started."
     return curve("Rejected pushes", about, "reqps", queries.REJECTED_PUSHES, empty)
 
