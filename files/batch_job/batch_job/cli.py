@@ -231,7 +231,7 @@ def push(arguments: argparse.Namespace) -> int:
     from batch_job.delivery import Delivery
     from batch_job.gateway import RejectedError
 
-    own = metrics.check_own(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    own = metrics.check_own(metrics.decode(sys.stdin.buffer.read()))
     for problem in own.problems:
         log_error(f"{problem}; nothing is pushed".replace(" is left out", ""))
     if own.problems:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from batch_job import files
 from batch_job.config import Job
@@ -31,6 +33,19 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 WELL_KNOWN = {"backup_size_bytes": "Size of the backup."}
 # A series of these types is one number, so each of them can be pushed as any other.
 PLAIN_TYPES = ("gauge", "counter", "untyped")
+# The suffixes of series of the other types, and the label that each has.
+PARTS = {
+    "histogram": {"_bucket": "le", "_sum": "", "_count": ""},
+    "summary": {"": "quantile", "_sum": "", "_count": ""},
+}
+OPENMETRICS_TYPES = {"unknown": "untyped", "info": "gauge", "stateset": "gauge"}
+SERIES_NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
+# A value, perhaps with a timestamp and an exemplar.
+SAMPLE_LINE = re.compile(
+    r'\s*(?P<series>[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{(?:[^"{}]|"(?:\\.|[^"\\])*")*\}|(?=\s)))'
+    r"\s*(?P<value>[^\s#]+)(?:\s+[-+.0-9eE]+)?\s*(?:#.*)?\Z"
+)
+REPEATED = "the same series once more"
 PLAIN_TYPE_LINE = re.compile(r"^# TYPE (\S+) (counter|untyped)$", re.MULTILINE)
 # A job that writes more than this has mistaken the file for a log.
 MAX_OWN_BYTES = 1 << 20
@@ -224,8 +239,30 @@ def read_own(path: Path) -> OwnMetrics:
         return OwnMetrics([], [str(error.strerror)])
     if len(content) > MAX_OWN_BYTES:
         return OwnMetrics([], [f"{path}: larger than {MAX_OWN_BYTES} bytes"])
-    own = check_own(content.decode("utf-8", "replace"), MAX_OWN_LINES, OWN_TIMEOUT_SECONDS)
+    own = check_own(decode(content), MAX_OWN_LINES, OWN_TIMEOUT_SECONDS)
     return OwnMetrics(own.families, [f"{path}, {problem}" for problem in own.problems])
+
+
+def decode(content: bytes) -> str:
+    """Return a text, also that of a PowerShell which begins with a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8-sig", "replace")
+
+
+class _Line(NamedTuple):
+    """A line of a text with a sample, and its number."""
+
+    number: int
+    sample: Sample
+
+
+class _Problem(NamedTuple):
+    """Why a line is left out; `name` is that of its series, if it has one."""
+
+    number: int
+    name: str
+    reason: str
 
 
 def check_own(
@@ -233,20 +270,23 @@ def check_own(
 ) -> OwnMetrics:
     """Return the metrics of a text in the text format that Pushgateway will take.
 
-    Pushgateway would refuse the whole push for one bad line: such a line becomes a problem. So do
-    the lines after `max_lines`, or after the timeout.
+    Pushgateway would refuse the whole push for one bad line: such a line becomes a problem, and
+    its family is left out, since a part of one would be wrong. So are the lines after `max_lines`,
+    or after the timeout.
     """
     deadline = time.monotonic() + timeout_seconds
-    kept: dict[str, list[str]] = {}
+    lines: list[_Line] = []
     types: dict[str, str] = {}
-    seen = set()
-    problems = []
-    more_problems = 0
+    helps: dict[str, str] = {}
+    problems: list[_Problem] = []
+    cut = ""
     # Not splitlines(): for a gateway, only \n ends a line.
-    for number, line in enumerate(text.split("\n"), start=1):
+    texts = text.split("\n")
+    for number, line in enumerate(texts, start=1):
         if number > max_lines or time.monotonic() > deadline:
             limit = f"{max_lines} lines" if number > max_lines else f"{timeout_seconds:g} s"
-            problems.append(f"line {number} and all after it are left out: the limit is {limit}")
+            cut = f"line {number} and all after it are left out: the limit is {limit}"
+            texts = texts[number - 1 :]
             break
         try:
             if len(line) > MAX_OWN_LINE_CHARACTERS:
@@ -258,39 +298,90 @@ def check_own(
                     if words[1] == "TYPE":
                         _check_type(words, types)
                     else:
-                        kept.setdefault(words[2], []).insert(0, line)
+                        helps[words[2]] = parse(line + "\n")[0].documentation
             elif line.strip():
-                name, labels = _check_sample(line)
-                if (name, labels) in seen:
-                    raise ValueError("the same series once more")
-                seen.add((name, labels))
-                kept.setdefault(family_name(name, types), []).append(line)
+                lines.append(_Line(number, _sample(line)))
         except ValueError as error:
-            if len(problems) < MAX_PROBLEMS:
-                problems.append(f"line {number} is left out: {error}")
-            else:
-                more_problems += 1
-    if more_problems:
-        problems.append(f"{more_problems} more bad lines")
-    families = []
-    for name, lines in kept.items():
-        if name in WELL_KNOWN:
-            types.setdefault(name, "gauge")
-            # If the job has a HELP line too, the later one counts.
-            lines.insert(0, f"# HELP {name} {WELL_KNOWN[name]}")
-        # Without a type, the client library would make a family of each series.
-        block = [f"# TYPE {name} {types.get(name, 'untyped')}", *lines, ""]
-        families += [family for family in parse("\n".join(block)) if family.samples]
-    return OwnMetrics(families, problems)
+            # Comments are no part of a family that it could not do without.
+            name = SERIES_NAME.match(line)
+            problems.append(_Problem(number, name[1] if name else "", str(error)))
+    families, more = _families(lines, types, helps)
+    problems += more
+    names = [problem.name for problem in problems if problem.reason != REPEATED]
+    if cut:
+        names += [name[1] for name in map(SERIES_NAME.match, texts) if name]
+    incomplete = {family_name(name, types) for name in names} & {*families}
+    sentences = [_sentence(problem, types, incomplete) for problem in sorted(problems)]
+    if len(sentences) > MAX_PROBLEMS:
+        sentences[MAX_PROBLEMS:] = [f"{len(sentences) - MAX_PROBLEMS} more bad lines"]
+    if cut:
+        sentences.append(cut + "".join(f", and so is all of {name}" for name in sorted(incomplete)))
+    return OwnMetrics(
+        [family for name, family in families.items() if name not in incomplete], sentences
+    )
+
+
+def _families(
+    lines: Iterable[_Line], types: Mapping[str, str], helps: Mapping[str, str]
+) -> tuple[dict[str, Metric], list[_Problem]]:
+    """Return the families of samples, and what is wrong about series of a family."""
+    families: dict[str, Metric] = {}
+    problems = []
+    seen = set()
+    for number, sample in lines:
+        name = family_name(sample.name, types)
+        kind = types.get(name, "gauge" if name in WELL_KNOWN else "untyped")
+        key = (sample.name, *sorted(sample.labels.items()))
+        whole = _whole(sample.name, types) or name
+        if key in seen:
+            reason = REPEATED
+        elif whole != name:
+            reason = f"{sample.name} is a part of the {types[whole]} {whole}"
+        else:
+            reason = _misfit(sample, name, kind)
+        seen.add(key)
+        if reason:
+            problems.append(_Problem(number, whole, reason))
+            continue
+        if name not in families:
+            families[name] = Metric(name, helps.get(name, WELL_KNOWN.get(name, "")), kind)
+        families[name].samples.append(sample)
+    return families, problems
+
+
+def _misfit(sample: Sample, name: str, kind: str) -> str:
+    """Return why a sample cannot be in its family; nothing if it can."""
+    if kind not in PARTS:
+        return ""
+    suffix = sample.name[len(name) :]
+    if suffix not in PARTS[kind]:
+        return f"{name} is a {kind}, which has no series {sample.name}"
+    label = PARTS[kind][suffix]
+    if label and not _is_number(sample.labels.get(label, "")):
+        return f"{sample.name} needs a number as {label}"
+    return ""
+
+
+def _sentence(problem: _Problem, types: Mapping[str, str], incomplete: Set[str]) -> str:
+    """Return a sentence about a problem."""
+    family = family_name(problem.name, types)
+    is_alone = problem.reason == REPEATED or family not in incomplete
+    rest = "" if is_alone else f", and so is all of {family}"
+    return f"line {problem.number} is left out{rest}: {problem.reason}"
 
 
 def family_name(name: str, types: Mapping[str, str]) -> str:
-    """Return the family of a sample, by the TYPE lines above it."""
+    """Return the family of a sample, by the TYPE lines."""
+    return name if name in types else _whole(name, types) or name
+
+
+def _whole(name: str, types: Mapping[str, str]) -> str:
+    """Return the histogram or summary of which a name is a part; empty without one."""
     for suffix in ("_bucket", "_sum", "_count"):
         base = name[: -len(suffix)]
-        if name.endswith(suffix) and types.get(base) in ("histogram", "summary"):
+        if name.endswith(suffix) and suffix in PARTS.get(types.get(base, ""), {}):
             return base
-    return name
+    return ""
 
 
 def _check_name(name: str) -> None:
@@ -304,28 +395,47 @@ def _check_name(name: str) -> None:
 def _check_type(words: list[str], types: dict[str, str]) -> None:
     """Add a TYPE line to the types. Raises ValueError when it is invalid."""
     kind = words[3].strip() if len(words) > 3 else ""
-    if kind not in ("counter", "gauge", "histogram", "summary", "untyped"):
+    kind = OPENMETRICS_TYPES.get(kind, kind)
+    if kind not in (*PLAIN_TYPES, *PARTS):
         raise ValueError(f"{kind[:80]!r} is not a type")
     if words[2] in types:
         raise ValueError(f"the type of {words[2]} once more")
     types[words[2]] = kind
 
 
-def _check_sample(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return name and labels of a sample line. Raises ValueError."""
+def _sample(line: str) -> Sample:
+    """Return the sample of a line as a gateway stores it. Raises ValueError.
+
+    Exemplar and timestamp, which it does not take, are cut off; it sets the labels of the group.
+    """
+    parts = SAMPLE_LINE.match(line)
+    if parts:
+        series, value = parts["series"], parts["value"]
+        if not _is_number(value):
+            comma = value.replace(",", ".", 1)
+            cure = f", {comma} is" if _is_number(comma) else ""
+            raise ValueError(f"not a metric line ({series}: {value[:80]!r} is not a number{cure})")
+        line = f"{series} {value}"
     try:
         samples = [sample for family in parse(line + "\n") for sample in family.samples]
     except (ValueError, IndexError, KeyError) as error:
         raise ValueError(f"not a metric line ({error})") from None
-    if len(samples) != 1:
+    if len(samples) != 1 or samples[0].timestamp is not None:
         raise ValueError("not a metric line")
     sample = samples[0]
     _check_name(sample.name)
     for label in sample.labels:
         if not LABEL_NAME.match(label) or label.startswith("__"):
             raise ValueError(f"{label[:80]!r} is not a label name")
-        if label in GROUPING_LABELS:
-            raise ValueError(f"the label {label} is the group's")
-    if sample.timestamp is not None:
-        raise ValueError("Pushgateway takes no timestamps")
-    return sample.name, tuple(sorted(sample.labels.items()))
+    # An empty label is none.
+    labels = {name: text for name, text in own_labels(sample.labels).items() if text}
+    return Sample(sample.name, labels, sample.value)
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a number for a gateway."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text

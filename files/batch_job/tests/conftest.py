@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batch_job.spool import Spool
-from programs import INSTANCE, Pushgateway
+from programs import INSTANCE, NodeExporter, Pushgateway, free_port
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -80,6 +81,23 @@ def node(tmp_path: Path, pushgateway: Pushgateway) -> Node:
     made = Node(tmp_path)
     made.configure(pushgateway.url)
     return made
+
+
+@pytest.fixture(scope="session")
+def shared_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeExporter]:
+    """Run one node_exporter for all tests."""
+    running = NodeExporter(tmp_path_factory.mktemp("textfiles"), free_port())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def exporter(shared_exporter: NodeExporter) -> Iterator[NodeExporter]:
+    """Return a real node_exporter whose directory is empty, and which leaves nothing out."""
+    shared_exporter.wipe()
+    before = shared_exporter.errors()
+    yield shared_exporter
+    assert shared_exporter.errors() == before
 
 
 def without(*capabilities: str) -> list[str]:

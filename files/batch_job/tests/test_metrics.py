@@ -29,11 +29,8 @@ def values(own):
         ("batch_job_mine 0", "not the job's to set"),
         ("push_time_seconds 1", "not the job's to set"),
         ("push_failure_time_seconds 1", "not the job's to set"),
-        ('x{job="other"} 1', "the label job is the group's"),
-        ('x{instance="other"} 1', "the label instance is the group's"),
         ('x{__name="y"} 1', "not a"),
         ('x{"a.b"="c"} 1', "not a label name"),
-        ("x 1 1700000000000", "no timestamps"),
         ("good 2", "the same series once more"),
         ("lost\x00 and found", "not a metric line"),
         ("Backup done.", "not a metric line"),
@@ -55,6 +52,14 @@ def test_a_bad_line_is_a_problem_and_the_good_ones_stay(line, reason):
     assert len(own.problems) == 1
     assert own.problems[0].startswith("line 2 is left out: ")
     assert reason in own.problems[0]
+
+
+def test_a_family_that_goes_beyond_the_limit_is_left_out_whole():
+    own = metrics.check_own('y 1\nx{a="1"} 1\nx{a="2"} 1\nz 1\n', max_lines=2)
+    assert values(own) == {"y": 1}
+    assert own.problems == [
+        "line 3 and all after it are left out: the limit is 2 lines, and so is all of x"
+    ]
 
 
 def test_lines_after_the_time_is_over_are_left_out():

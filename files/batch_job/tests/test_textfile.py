@@ -14,26 +14,11 @@ import pytest
 from batch_job import metrics, textfile
 from batch_job.gateway import Gateway, GatewayError, Group, RejectedError
 from batch_job.states import NUMBERS
-from programs import INSTANCE, NodeExporter, free_port, prometheus
+from programs import INSTANCE, prometheus
 
 GROUP = Group("nightly", INSTANCE)
 RULES = Path(__file__).parents[2] / "rules"
 ENDED_WELL = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
-
-
-@pytest.fixture(scope="session")
-def shared_exporter(tmp_path_factory):
-    running = NodeExporter(tmp_path_factory.mktemp("textfiles"), free_port())
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def exporter(shared_exporter):
-    shared_exporter.wipe()
-    before = shared_exporter.errors()
-    yield shared_exporter
-    assert shared_exporter.errors() == before
 
 
 @pytest.fixture
