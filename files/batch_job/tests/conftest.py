@@ -57,6 +57,7 @@ class Node:
             input=stdin,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=False,
             timeout=30,
         )

@@ -5,12 +5,10 @@ Each row is a text that some program writes. The verbs are real, and so are the 
 
 import math
 import re
-import threading
 from typing import NamedTuple
 
 import pytest
 
-from batch_job import cli
 from programs import INSTANCE
 
 BUCKETS = 'h_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\nh_sum 3\nh_count 2\n'
@@ -179,35 +177,16 @@ def exposed(text, job):
     return own, {name: kind for name, kind in types.items() if re.match("[xhsy]", name)}
 
 
-@pytest.fixture
-def verb(node, exporter, pushgateway, monkeypatch):
-    """Return a function that runs a verb in this process, for both kinds of gateways."""
-    node.configure(pushgateway.url, exporter.gateway)
-    for name, text in node.environment.items():
-        monkeypatch.setenv(name, text)
-
-    def verb(*words):
-        before = threading.enumerate()
-        status = cli.main(words)
-        # The report of a start may still be on its way.
-        for thread in {*threading.enumerate()} - {*before}:
-            thread.join()
-        return status
-
-    return verb
-
-
 @pytest.mark.parametrize("name", ROWS)
-def test_of_a_jobs_own_metrics_whole_families_arrive(
-    name, verb, pushgateway, exporter, tmp_path, monkeypatch, capfd
-):
+def test_of_a_jobs_own_metrics_whole_families_arrive(name, node, pushgateway, exporter, tmp_path):
     text, series, reason, is_taken = ROWS[name]
     content = text if isinstance(text, bytes) else text.encode()
     (tmp_path / "written").write_bytes(content)
-    command = f"cat {tmp_path}/written > $BATCH_JOB_METRICS"
-    assert verb("run", "--job", "run", "--", "sh", "-c", command) == 0
-    logged = capfd.readouterr().err
-    assert re.search(reason, logged) if reason else logged == ""
+    node.configure(pushgateway.url, exporter.gateway)
+    done = node(
+        "run", "--job", "run", "--", "sh", "-c", f"cat {tmp_path}/written > $BATCH_JOB_METRICS"
+    )
+    assert re.search(reason, done.stderr) if reason else done.stderr == ""
     own, types = exposed(pushgateway.get("/metrics").text, "run")
     assert own == series
     assert exposed(exporter.get("/metrics").text, "run") == (series, types)
@@ -215,9 +194,8 @@ def test_of_a_jobs_own_metrics_whole_families_arrive(
 
     pushgateway.wipe()
     exporter.wipe()
-    with open(tmp_path / "written") as file:
-        monkeypatch.setattr("sys.stdin", file)
-        assert verb("push", "--job", "push") == (65 if reason else 0)
+    done = node("push", "--job", "push", stdin=content.decode(errors="surrogateescape"))
+    assert done.returncode == (65 if reason else 0)
     pushed = ({}, {}) if reason else (series, types)
     assert exposed(pushgateway.get("/metrics").text, "push") == pushed
     assert exposed(exporter.get("/metrics").text, "push") == pushed
