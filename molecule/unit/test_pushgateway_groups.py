@@ -6,8 +6,11 @@ from groups import group_path, undeclared_groups
 DECLARED = [{"name": "nightly", "instance": "web-1"}, {"name": "pipeline", "instance": ""}]
 
 
-def group(metric="batch_job_last_exit_code", **labels):
-    return {"labels": labels, "last_push_successful": True, metric: {"metrics": []}}
+def group(metric="batch_job_last_exit_code", instances=(), **labels):
+    """Return a group whose series have its instance, or others."""
+    named = instances or [labels.get("instance", "")]
+    samples = [{"labels": {**labels, "instance": name}, "value": "1"} for name in named]
+    return {"labels": labels, "last_push_successful": True, metric: {"metrics": samples}}
 
 
 @pytest.mark.parametrize(
@@ -20,6 +23,9 @@ def group(metric="batch_job_last_exit_code", **labels):
         (group(job="pipeline", instance=""), False),
         (group(job="retired", instance="web-1"), True),
         (group("records_processed", job="retired"), False),
+        (group(job="nightly", instances=["web-1"]), False),
+        (group(job="nightly", instances=["web-2", "web-1"]), False),
+        (group(job="nightly", instances=["web-2"]), True),
     ],
 )
 def test_a_group_of_a_job_that_nobody_declares_is_found(found, is_undeclared):

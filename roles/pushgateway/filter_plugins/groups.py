@@ -16,17 +16,27 @@ Labels = dict[str, str]
 def undeclared_groups(
     groups: Iterable[Mapping[str, Any]], declared: Iterable[Mapping[str, Any]]
 ) -> list[Labels]:
-    """Return the labels of groups, as `/api/v1/metrics` gives them, that hold undeclared jobs.
+    """Return the labels of groups, as `/api/v1/metrics` gives them, of undeclared jobs alone.
 
     A declared job has `name` and `instance`; groups of anything else than batch jobs are left out.
     """
     known = {(job["name"], job["instance"]) for job in declared}
     return [
-        dict(group["labels"])
-        for group in groups
-        if any(name.startswith(PREFIX) for name in group)
-        and (group["labels"]["job"], group["labels"].get("instance", "")) not in known
+        dict(group["labels"]) for group in groups if (jobs := _jobs(group)) and not jobs & known
     ]
+
+
+def _jobs(group: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return job and instance of the series of runs in a group.
+
+    The series name an instance that the group may not have.
+    """
+    return {
+        (sample["labels"]["job"], sample["labels"].get("instance", ""))
+        for name, family in group.items()
+        if name.startswith(PREFIX)
+        for sample in family["metrics"]
+    }
 
 
 def group_path(labels: Labels) -> str:
