@@ -312,10 +312,12 @@ def check_own(
         names += [name[1] for name in map(SERIES_NAME.match, texts) if name]
     incomplete = {family_name(name, types) for name in names} & {*families}
     sentences = [_sentence(problem, types, incomplete) for problem in sorted(problems)]
-    if len(sentences) > MAX_PROBLEMS:
-        sentences[MAX_PROBLEMS:] = [f"{len(sentences) - MAX_PROBLEMS} more bad lines"]
+    more_lines = len(sentences) - MAX_PROBLEMS
+    del sentences[MAX_PROBLEMS:]
     if cut:
         sentences.append(cut + "".join(f", and so is all of {name}" for name in sorted(incomplete)))
+    if more_lines > 0:
+        sentences.append(f"{more_lines} more bad lines")
     return OwnMetrics(
         [family for name, family in families.items() if name not in incomplete], sentences
     )
