@@ -104,7 +104,7 @@ export class JobView {
       if (element.description === description) continue;
       element.description = description;
       const since = activeAt && ["Since ", time(Date.parse(activeAt) / 1000, now), ". "];
-      element.replaceChildren(...(since || []), fullName(description ?? "", MAX_WORDS_LENGTH));
+      element.replaceChildren(...(since || []), fullName((description ?? "").replaceAll("\n", " "), MAX_WORDS_LENGTH));
     }
   }
 
@@ -161,6 +161,7 @@ function factsOf(job, { number, label, usual, runs: [latest] }, now) {
     "Running since": running && isAt(running),
     "Paused until": paused && paused > now && (Number.isFinite(paused) ? isAt(paused) : "switched off"),
     "Latest run": latest && runWords(latest),
+    "Last output": label("batch_job_last_output", "output") && lines(label("batch_job_last_output", "output")),
     "Usual duration": usual !== undefined && html("span", { title: "the median of a week" }, text.duration(usual)),
     "Allowed duration": finite("max_runtime_seconds") && text.duration(finite("max_runtime_seconds")),
     "Longest time between successes": finite("declared") && text.duration(finite("declared")),
@@ -177,6 +178,9 @@ function factsOf(job, { number, label, usual, runs: [latest] }, now) {
     .filter(([, value]) => value)
     .map(([title, value]) => ({ title, content: plain(value), key: [title, signature(value)] }));
 }
+
+/** Return what a program printed, as text. */
+const lines = (output) => html("pre", {}, output.split("\n").map((line) => [name(line), "\n"]));
 
 function list(facts) {
   const terms = facts.map(({ title, content }) => html("div", {}, html("dt", {}, title), html("dd", {}, content)));

@@ -69,6 +69,7 @@ const FACTS = [
 export const facts = (job) =>
   [
     `{__name__=~"batch_job:(${FACTS.join("|")})|batch_job_info", ${one(job)}}`,
+    `(batch_job_last_output{output!="", ${one(job)}} and on (job, instance, pushgateway) batch_job:up_to_date)`,
     `ALERTS{alertstate="firing", alertname!~"BatchJob(Explained|Follows)", ${one(job)}}`,
   ].join(" or ");
 

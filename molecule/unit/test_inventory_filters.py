@@ -148,6 +148,7 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"retries": 100}, "retries: '100' is not a number from 0 to 99"),
         ({"retries": -1}, "retries: '-1' is not a number"),
         ({"retry_delay": "1min"}, "retry_delay needs retries"),
+        ({"report_output": -1}, "report_output: '-1' is not a number from 0 to 99"),
         ({"retries": 1, "retry_delay": "soon"}, "retry_delay: "),
         ({"unit_options": {"Restart": "on-failure"}}, "use retries and retry_delay of the job"),
         ({"tolerate_failures": -1}, "tolerate_failures: -1 is less than 0"),

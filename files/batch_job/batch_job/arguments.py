@@ -164,7 +164,10 @@ def all_verbs() -> Parser:
     push.add_argument("--replace", action="store_true", help="replace the job's metrics instead")
     add("delete", "delete a job's metrics from the gateways", group)
     add("flush", "send the reports that are kept")
-    add("status", "show this host's jobs and the reports that are kept")
+    status = add("status", "show this host's jobs and the reports that are kept")
+    status.add_argument(
+        "names", nargs="*", metavar="JOB", help="show this job alone, with its last output"
+    )
     add("check", "check the configuration and the declared jobs")
     badge = add("badge", "print a job's state as an SVG, for a README or a wiki", host)
     badge.add_argument("job", metavar="JOB", type=_type(job_name), help="the job's name")
@@ -257,6 +260,12 @@ def _declaration_options(tries: Parser) -> Parser:
     )
     group.add_argument("--grace", type=_type(duration), metavar="30min", help="how late it may be")
     group.add_argument("--max-runtime", type=_type(duration), metavar="2h", help="allowed runtime")
+    group.add_argument(
+        "--report-output",
+        type=_type(count),
+        metavar="3",
+        help="how many of the last lines of a failed run to report; of `run`, those on stderr",
+    )
     group.add_argument("--owner", help="who gets the alerts")
     group.add_argument("--severity", choices=SEVERITIES)
     group.add_argument("--kind", help="what sort of job it is, such as backup")

@@ -33,11 +33,20 @@ if TYPE_CHECKING:
     from batch_job.config import Job
     from batch_job.gateway import Gateway
     from batch_job.host import Host
+    from batch_job.outcome import Outcome
     from batch_job.reporter import Reporter
 
 # Options of a declaration that replace a field of the same name.
 DURATIONS = ("grace", "max_runtime")
-FIELDS = ("owner", "severity", "kind", "warning_exit_codes", "retries", "retry_delay")
+FIELDS = (
+    "owner",
+    "severity",
+    "kind",
+    "warning_exit_codes",
+    "retries",
+    "retry_delay",
+    "report_output",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,16 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
         return LATER
     own_metrics = MetricsFile(os.environ)
     start_report = _StartReport(arguments)
+    limits = _limits(arguments)
     done = runner.run(
         arguments.command,
         {**os.environ, VARIABLE: own_metrics.path},
-        _limits(arguments),
+        limits,
         start_report.send,
     )
     with _errors_logged():
         reporter = start_report.reporter()
         if reporter is not None:
-            reporter.ended(done.outcome, own_metrics.written())
+            reporter.ended(_with_output(done, limits.report_output), own_metrics.written())
     with _errors_logged():
         own_metrics.remove()
     return end_as(done.outcome.exit_code, done.ended_by)
@@ -94,6 +104,15 @@ def retry(arguments: argparse.Namespace) -> int:
     with _errors_logged():
         arguments.retries_file.write_text(str(done.outcome.retries or 0))
     return end_as(done.outcome.exit_code, done.ended_by)
+
+
+def _with_output(done: runner.Run, lines: int) -> Outcome:
+    """Return the outcome of a run, with its last lines if it failed and they are asked for."""
+    if done.errors is None or done.outcome.is_success:
+        return done.outcome
+    from batch_job.output import last_lines
+
+    return done.outcome._replace(output=last_lines(done.errors, lines))
 
 
 class _StartReport:
@@ -163,22 +182,29 @@ def start(arguments: argparse.Namespace) -> int:
 
 def finish(arguments: argparse.Namespace) -> int:
     """Report the end of a unit's run, and why its sandbox may have ended it."""
-    from batch_job import accounting, sandbox, unit
+    from batch_job import accounting, journal, sandbox, unit
+    from batch_job.outcome import START_FAILED
     from batch_job.reporter import UNIT_END_TIMEOUT_SECONDS
 
     deadline = time.monotonic() + UNIT_END_TIMEOUT_SECONDS
     if arguments.on_failure:
         name = os.environ.get("MONITOR_UNIT", "")
+        invocation = os.environ.get("MONITOR_INVOCATION_ID", "")
         reporter = _reporter(arguments, unit=name)
         outcome = unit.failed(os.environ)
     else:
         name = accounting.unit()
+        invocation = os.environ.get("INVOCATION_ID", "")
         reporter = _reporter(arguments)
         outcome = unit.ended(os.environ, reporter.memory())
     if outcome is not None:
-        left = deadline - time.monotonic()
         if arguments.retries_file:
             outcome = outcome._replace(retries=_retries(arguments.retries_file))
+        if reporter.output_lines and not outcome.is_success:
+            is_started = outcome.result != START_FAILED
+            output = journal.output(invocation, reporter.output_lines, is_started)
+            outcome = outcome._replace(output=output)
+        left = deadline - time.monotonic()
         outcome = reporter.ended(outcome, arguments.metrics_file, left)
         if not outcome.is_success:
             for hint in sandbox.hints(name):
@@ -299,7 +325,7 @@ def status(arguments: argparse.Namespace) -> int:
         from batch_job import users
 
         others = users.jobs(pwd.getpwall(), log_error)
-    print(table(declared, host.state, kept, time.time(), others))
+    print(table(declared, host.state, kept, time.time(), others, arguments.names))
     urls = {gateway.url for gateway in host.gateways}
     for url in sorted({report.url for report in kept} - urls):
         log_error(
@@ -470,12 +496,15 @@ def _limits(arguments: argparse.Namespace) -> runner.Limits:
         with suppress(Exception):
             job = _job(arguments)
             runtime = job.schedule.max_runtime
-            return runner.Limits(runtime, job.retries, job.retry_delay, job.warning_exit_codes)
+            return runner.Limits(
+                runtime, job.retries, job.retry_delay, job.warning_exit_codes, job.report_output
+            )
     return runner.Limits(
         arguments.max_runtime,
         arguments.retries or 0,
         arguments.retry_delay or 0,
         arguments.warning_exit_codes or (),
+        arguments.report_output or 0,
     )
 
 

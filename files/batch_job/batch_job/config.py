@@ -37,6 +37,8 @@ class Job(NamedTuple):
     # How often a run is tried again, and after how many seconds.
     retries: int = 0
     retry_delay: int = 0
+    # How many lines of a run that fails are reported.
+    report_output: int = 0
     # Its declaration cannot be read: what a gateway holds of it stays.
     is_damaged: bool = False
 
@@ -67,6 +69,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "warning_exit_codes": exit_codes,
     "retries": count,
     "retry_delay": duration,
+    "report_output": count,
 }
 
 

@@ -66,6 +66,7 @@ HELP = {
     "last_exit_code": "Exit code of the latest run, 128+N for signal N; 0 for a success.",
     "last_result": "Always 1; the label is the result of the latest run.",
     "last_retries": "How many tries of the latest run failed before its last one.",
+    "last_output": "Always 1; the label has the last lines of the latest run, which failed.",
     "last_duration_seconds": "How long the latest run took.",
     "last_cpu_seconds": "CPU time, user and system, of the latest run.",
     "last_max_rss_bytes": "Peak memory of the latest run: of its unit under systemd, page cache "
@@ -158,6 +159,8 @@ def end(job: Job, outcome: Outcome, deadline: float | None, unit: str = "") -> l
         families.append(gauge("last_max_rss_bytes", outcome.max_rss_bytes))
     if outcome.retries is not None:
         families.append(gauge("last_retries", outcome.retries))
+    if outcome.output is not None and not outcome.is_success:
+        families.append(gauge("last_output", 1, {"output": outcome.output}))
     if outcome.is_success:
         families.append(gauge("last_success_timestamp_seconds", outcome.ended))
         if deadline is not None:

@@ -28,6 +28,8 @@ class Outcome(NamedTuple):
     max_rss_bytes: int | None = None
     # How many tries failed before the last one; None for a job that is never tried again.
     retries: int | None = None
+    # Its last lines, if it failed; None for a job that reports none.
+    output: str | None = None
 
     @property
     def is_success(self) -> bool:

@@ -48,6 +48,11 @@ class Reporter:
         if self._start is not None:
             self._start.finish()
 
+    @property
+    def output_lines(self) -> int:
+        """How many lines of a run that fails are reported."""
+        return self._job.report_output
+
     def memory(self) -> dict[str, Any]:
         """Return what `started` was given, in this process or in an earlier one."""
         return self._host.state.read(self._job.name)
@@ -63,6 +68,9 @@ class Reporter:
         Returns the outcome with the result that was reported.
         """
         outcome = outcome.judged(self._job.warning_exit_codes)
+        if outcome.output is None and self.memory().get("output"):
+            # An empty label removes that of an earlier failure.
+            outcome = outcome._replace(output="")
         deadline = time.monotonic() + timeout_seconds
         own = metrics.read_own(own_metrics) if own_metrics else metrics.OwnMetrics([], [])
         for problem in own.problems:
@@ -82,6 +90,7 @@ class Reporter:
             result=outcome.result,
             exit_code=outcome.exit_code,
             retries=outcome.retries,
+            output=None if outcome.is_success else outcome.output,
             **({} if due is None else {"deadline": due}),
         )
         delivery.finish()

@@ -9,8 +9,8 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Collection, Container, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batch_job import accounting, exit_status
 from batch_job.log import log_error
@@ -23,6 +23,9 @@ from batch_job.outcome import (
     TIMEOUT,
     Outcome,
 )
+
+if TYPE_CHECKING:
+    from batch_job.tee import Tee
 
 FORWARDED = {
     signal.SIGINT,
@@ -48,6 +51,8 @@ class Limits(NamedTuple):
     retry_delay: float = 0
     # With these, it does not fail.
     warning_exit_codes: Container[int] = ()
+    # How many lines of a failure are reported; 0 leaves the command its own standard error.
+    report_output: int = 0
 
 
 class Run(NamedTuple):
@@ -57,6 +62,8 @@ class Run(NamedTuple):
     ended_by: int | None = None
     # Somebody asked it to end.
     is_stopped: bool = False
+    # The end of its standard error, if that was asked for.
+    errors: str | None = None
 
 
 def run(
@@ -70,14 +77,40 @@ def run(
     INT, TERM, HUP, QUIT, USR1 and USR2 are passed on. A command that runs longer than its limit
     gets TERM, and KILL ten seconds later, together with what it started. One that fails is started
     again if the limits say so, unless it got a signal to end; its last try is the outcome.
+    Its standard error is ours, unless the limits ask for its last lines.
     """
     watched = FORWARDED | {signal.SIGCHLD}
     # Blocked before the command starts and taken one by one below, so none is lost or doubled.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    tee = _tee() if limits.report_output else None
+    options = {"file_actions": [(os.POSIX_SPAWN_DUP2, tee.descriptor, 2)]} if tee else {}
+    done = _tries(argv, environment, limits, when_started, {"setsigmask": before, **options})
+    return done._replace(errors=tee.finish()) if tee else done
+
+
+def _tee() -> Tee | None:
+    """Return a copy of the standard error; None where there is neither thread nor pipe for it."""
+    from batch_job.tee import Tee
+
+    try:
+        return Tee()
+    except (OSError, RuntimeError) as error:
+        log_error(f"the command's last lines will not be reported: {error}")
+        return None
+
+
+def _tries(
+    argv: list[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+    when_started: Callable[[float], None],
+    options: Mapping[str, Any],
+) -> Run:
+    """Start a command, with options of `os.posix_spawn`, until a limit or a success."""
     clock = time.monotonic()
     end = math.inf if limits.max_runtime is None else clock + limits.max_runtime
-    done = _try(argv, environment, before, end, when_started)
+    done = _try(argv, environment, options, end, when_started)
     retries = 0
     while retries < limits.retries and not _is_final(done, limits):
         if time.monotonic() + limits.retry_delay >= end:
@@ -89,7 +122,7 @@ def run(
         # USR1 and USR2 have nobody to go to.
         if _is_told_to_end(limits.retry_delay):
             return _whole(done, clock, retries - 1)
-        next_try = _try(argv, environment, before, end, lambda _started: None)
+        next_try = _try(argv, environment, options, end, lambda _started: None)
         done = next_try._replace(outcome=_sum(done.outcome, next_try.outcome))
     return _whole(done, clock, retries) if limits.retries else done
 
@@ -131,11 +164,11 @@ def _sum(earlier: Outcome, later: Outcome) -> Outcome:
 def _try(
     argv: list[str],
     environment: Mapping[str, str],
-    before: Collection[int],
+    options: Mapping[str, Any],
     end: float,
     when_started: Callable[[float], None],
 ) -> Run:
-    """Start a command, with the mask of signals from before, and wait for it."""
+    """Start a command, with options of `os.posix_spawn`, and wait for it."""
     watched = FORWARDED | {signal.SIGCHLD}
     # A process group lets us end what the command started, but would cost it its terminal.
     own_group = end < math.inf and not any(map(os.isatty, (0, 1, 2)))
@@ -146,7 +179,7 @@ def _try(
         pid = _spawn(
             argv,
             environment,
-            setsigmask=before,
+            **options,
             # Python ignores these two; the command must not inherit that.
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
             **group,

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-# A large journal may need seconds.
-TIMEOUT_SECONDS = 2
-# What a run printed before these is not searched.
-MAX_LINES = 1000
+from batch_job.journal import OF_PROCESSES, OF_SYSTEMD, Runner, answer, messages
 
 
 class Symptom(NamedTuple):
@@ -63,22 +58,17 @@ SYMPTOMS = (
     Symptom("Failed to load environment files", "EnvironmentFiles", MISSING),
 )
 
-Runner = Callable[..., str]
-
 
 def hints(unit: str, run: Runner | None = None) -> list[str]:
     """Return a sentence for each symptom in the journal of a unit's latest run.
 
     Only options that the unit has are named; without one, there is nothing to say.
     """
-    run = run or _output
+    run = run or answer
     names = {option for symptom in SYMPTOMS for option in symptom.options.split()}
     shown = run("systemctl", "show", f"--property=InvocationID,{','.join(sorted(names))}", unit)
     properties = dict(line.partition("=")[::2] for line in shown.splitlines())
-    invocation = properties.get("InvocationID")
-    # Messages of the run's processes, and messages of systemd about the run.
-    match = (f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}")
-    journal = run("journalctl", "--quiet", "--output=cat", f"--lines={MAX_LINES}", *match)
+    journal = messages(properties.get("InvocationID", ""), (OF_PROCESSES, OF_SYSTEMD), run)
     return [
         f"{symptom.text!r} may come from {' and '.join(options)} of its unit: {symptom.cure}"
         for symptom in SYMPTOMS
@@ -89,21 +79,3 @@ def hints(unit: str, run: Runner | None = None) -> list[str]:
 def _set(options: Sequence[str], properties: Mapping[str, str]) -> list[str]:
     """Return those of some options that a unit sets; an empty filter is shown as `~`."""
     return [option for option in options if properties.get(option, "") not in {"", "no", "~"}]
-
-
-def _output(*command: str) -> str:
-    """Return what a command prints; empty if it does not answer."""
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env={"LC_ALL": "C", "PATH": os.defpath},
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from batch_job.durations import spoken
+from batch_job.exit_status import MisuseError
 from batch_job.spool import Kept
 from batch_job.state import State
 from batch_job.tables import aligned
@@ -21,26 +22,47 @@ def table(
     kept: Sequence[Kept],
     now: float,
     others: Sequence[UserJob] = (),
+    only: Collection[str] = (),
 ) -> str:
     """Return one line for each job that is declared or has run on this host.
 
     `declared` has until when each declared job is paused, in Unix seconds; None if it is not.
     With jobs of others, a column has the user; a job that somebody else runs was not run by us.
+    With names, only these jobs are shown, with the last output of those that failed. Raises
+    MisuseError for one that is not there.
     """
     waiting = [entry.report.group.job for entry in kept]
     ours = {*state.jobs(), *waiting}
     names = sorted({*declared, *ours} - ({job.job for job in others} - ours))
+    if missing := {*only} - {*names, *(job.job for job in others)}:
+        raise MisuseError(f"there is no job {', '.join(sorted(missing))} on this host")
+    if only:
+        names = [name for name in names if name in only]
+        others = [job for job in others if job.job in only]
     rows = [
         _row(name, state.read(name), waiting.count(name), now, declared.get(name)) for name in names
     ]
+    said = []
+    if only:
+        said += [_last_output(name, state.read(name)) for name in names]
+        said += [_last_output(f"{job.job} of {job.user}", job.memory) for job in others]
     if others:
         rows = [(*HEAD, "USER"), *((*row, "root") for row in rows)]
         rows += [
             (*_row(job.job, job.memory, job.waiting, now, declared.get(job.job)), job.user)
             for job in others
         ]
-        return "\n".join(aligned(rows))
-    return "\n".join(aligned([HEAD, *rows]))
+    else:
+        rows = [HEAD, *rows]
+    return "\n".join([*aligned(rows), *filter(None, said)])
+
+
+def _last_output(name: str, memory: Mapping[str, Any]) -> str:
+    """Return the last lines of a job's latest run, which failed; nothing if none are known."""
+    lines = (memory.get("output") or "").splitlines()
+    return "\n".join(
+        ["", f"Last output of {name}:", *(f"  {line}" for line in lines)] if lines else []
+    )
 
 
 def _row(

@@ -21,12 +21,14 @@ from batch_job import files
 from batch_job.log import Log
 from batch_job.names import NAME
 from batch_job.outcome import RESULTS
+from batch_job.output import last_lines
 
 # Below a home, as `state.default_directory` has it without $XDG_STATE_HOME, which root cannot know.
 DIRECTORY = (".local", "state", "batch-job")
 MAX_USERS = 1000
 MAX_FILES = 1000
 MAX_FILE_BYTES = 1 << 20
+MAX_OUTPUT_LINES = 99
 # A home may be on a file server that does not answer.
 TIMEOUT_SECONDS = 5.0
 # The year 3000: after it, no time is one that a reporter wrote.
@@ -123,7 +125,7 @@ def _contents(directory: int, name: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 def _checked(memory: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a memory that a reporter may have written."""
-    checked = {}
+    checked: dict[str, Any] = {}
     for name in ("started", "ended", "deadline"):
         value = memory.get(name)
         if isinstance(value, (int, float)) and 0 <= value < MAX_TIME_SECONDS:
@@ -133,4 +135,6 @@ def _checked(memory: Mapping[str, Any]) -> dict[str, Any]:
         checked |= {"result": result, "exit_code": code}
     if isinstance(memory.get("retries"), int) and 0 <= memory["retries"] < 100:
         checked["retries"] = memory["retries"]
+    if isinstance(memory.get("output"), str):
+        checked["output"] = last_lines(memory["output"], MAX_OUTPUT_LINES)
     return checked

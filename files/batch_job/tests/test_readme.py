@@ -41,7 +41,7 @@ def rows(*head):
 
 
 def ended(result, counted):
-    costs = (1.5, 4096, 0) if counted else (None, None, None)
+    costs = (1.5, 4096, 0, "No space left") if counted else (None, None, None, None)
     return Outcome(100, 130, 30, result, int(result != SUCCESS), *costs)
 
 
@@ -62,6 +62,8 @@ def pushes(tmp_path):
             State(tmp_path),
             transport=lambda _gateway: transport,
         )
+        # Nothing of an earlier failure, which would have to be taken back.
+        host.state.forget(job.name)
         seen.clear()
         reporter = Reporter(host, job, unit)
         if report == "register":

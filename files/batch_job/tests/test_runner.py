@@ -30,9 +30,13 @@ def job(node):
     return run
 
 
-def test_streams_pass_through_byte_for_byte(job):
+TEE = ("--report-output", "3")
+
+
+@pytest.mark.parametrize("options", [(), TEE], ids=["as they are", "copied"])
+def test_streams_pass_through_byte_for_byte(job, options):
     noise = bytes(range(256)) * 1000
-    done = job("sh", "-c", "tee /dev/stderr", input=noise)
+    done = job("sh", "-c", "tee /dev/stderr", input=noise, options=options)
     assert done.stdout == noise
     assert done.stderr == noise
 
@@ -386,6 +390,58 @@ def test_a_background_process_of_a_command_in_time_is_left_alone(job, tmp_path, 
     script = f"(sleep 0.5; echo done > {tmp_path}/late) > /dev/null 2>&1 &"
     assert job("sh", "-c", script, options=("--max-runtime", "30s")).returncode == 0
     assert eventually((tmp_path / "late").exists)
+
+
+@pytest.mark.parametrize("is_declared", [False, True], ids=["by an option", "by declaration"])
+def test_the_last_lines_of_a_failure_are_reported_until_a_success(
+    job, node, pushgateway, is_declared
+):
+    if is_declared:
+        node.declare("nightly", report_output="3")
+    options = () if is_declared else TEE
+
+    def outputs():
+        families = pushgateway.families("nightly").get("batch_job_last_output", [])
+        return [family["labels"].get("output", "") for family in families]
+
+    failing = "printf '1\\n2\\npassword=hunter2\\nno space' >&2; exit 3"
+    assert job("sh", "-c", failing, options=options).returncode == 3
+    assert outputs() == ["2\npassword=***\nno space"]
+    shown = node("status", "nightly").stdout
+    assert shown.endswith("Last output of nightly:\n  2\n  password=***\n  no space\n")
+    assert "password" not in node("status").stdout
+    # Nothing of an earlier failure is shown as this one's.
+    node.declare("nightly")
+    job("false")
+    assert outputs() == [""]
+    job("true", options=options)
+    assert outputs() == []
+    assert "Last output" not in node("status", "nightly").stdout
+
+
+def test_a_warning_reports_no_output(job, pushgateway):
+    options = (*TEE, "--warning-exit-codes", "3")
+    job("sh", "-c", "echo careful >&2; exit 3", options=options)
+    assert pushgateway.result("nightly") == "warning"
+    assert "last_output" not in pushgateway.values("nightly")
+
+
+def test_a_copied_stream_waits_for_nobody_in_the_background(job):
+    started = time.monotonic()
+    done = job("sh", "-c", "sleep 20 > /dev/null & echo no >&2; exit 3", options=TEE)
+    assert (done.returncode, done.stderr) == (3, b"no\n")
+    assert time.monotonic() - started < 15
+
+
+def test_a_command_whose_copied_stream_nobody_reads_gets_the_signal(node):
+    words = node.command(*RUN, *TEE, "--", "sh", "-c", "while echo x >&2; do :; done")
+    with subprocess.Popen(words, env=node.environment, stderr=subprocess.PIPE) as process:
+        assert process.stderr.read(1) == b"x"
+        process.stderr.close()
+        try:
+            assert process.wait(timeout=20) == -signal.SIGPIPE
+        finally:
+            process.kill()
 
 
 def test_a_reporter_whose_streams_are_closed_runs_the_command(node, tmp_path):

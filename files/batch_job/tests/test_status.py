@@ -5,6 +5,7 @@ import time
 import pytest
 
 from batch_job import metrics
+from batch_job.exit_status import MisuseError
 from batch_job.gateway import Group
 from batch_job.spool import Kept, Report
 from batch_job.state import State
@@ -55,6 +56,16 @@ def test_the_last_run_is_shown_in_local_time(state):
 )
 def test_the_result_is_the_latest_runs(state, known, text):
     assert row(state, **known)[2] == text
+
+
+def test_a_job_that_is_named_is_shown_alone_and_must_be_there(state):
+    for name in ("nightly", "other"):
+        state.update(name, output=f"{name} printed this")
+    shown = table({"nightly": None}, state, [], NOW, only=["nightly"])
+    assert "nightly printed this" in shown
+    assert "other" not in shown
+    with pytest.raises(MisuseError, match="there is no job weekly on this host"):
+        table({"nightly": None}, state, [], NOW, only=["weekly"])
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ def test_a_directory_of_somebody_else_is_left_alone(home):
         ('{"result": "\\u001b[2J", "exit_code": 0}', {}),
         ('{"result": "success", "exit_code": "\\u001b[2J"}', {}),
         ('{"result": ["success"], "exit_code": 0, "started": 5}', {"started": 5}),
+        ('{"output": "\\u001b[2Jpassword=x"}', {"output": "password=***"}),
+        ('{"output": ["x"]}', {}),
     ],
 )
 def test_what_no_reporter_writes_is_not_shown(home, content, memory):

@@ -312,6 +312,7 @@ def test_a_job_has_the_words_of_its_alerts_and_its_unit(fresh, url):
     facts = [
         ({"__name__": "ALERTS", "alertname": "BatchJobFailed", **job}, 1),
         ({"__name__": "batch_job:unit_info", "unit": "it's.service", **job}, 1),
+        ({"__name__": "batch_job_last_output", "output": "<b>full</b>\nexit", **job}, 1),
     ]
     states = [(job, 9)]
     answer_with(
@@ -329,6 +330,7 @@ def test_a_job_has_the_words_of_its_alerts_and_its_unit(fresh, url):
     describe({"description": "It ended an hour ago."})
     fresh.goto(f"{url}#job=nightly&host=a")
     expect(fresh.locator(".words")).to_have_text("Since today 09:00. It ended an hour ago.")
+    expect(fresh.locator(".facts pre")).to_have_text("<b>full</b>\nexit")
     fresh.locator("summary", has_text="What to do").click()
     expect(fresh.locator(".runbook")).to_contain_text("Meaning")
     describe({"description": "It ended two hours ago."})

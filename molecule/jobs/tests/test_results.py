@@ -55,6 +55,8 @@ def test_a_run_that_fails_is_reported_as_what_it_was(job, name, result):
     assert failing.run() != 0
     assert [failing.at(node).result() for node in HOSTS] == [result, result]
     assert failing.value("last_success_timestamp_seconds") is None
+    said = failing.metrics().get("batch_job_last_output", {"labels": {"output": ""}})["labels"]
+    assert ("/does/not/exist" in said["output"]) == (name == "missing")
 
 
 def test_a_warning_is_a_success_that_keeps_its_exit_code(job):
@@ -106,13 +108,15 @@ def flags(host):
     host.check_output("rm -f /srv/fail /srv/quiet")
 
 
-def test_last_success_and_deadline_survive_a_failure(job, flags):
+def test_last_success_and_deadline_survive_a_failure(job, flags, host):
     wavers = job("wavers")
     assert wavers.run() == 0
     success = wavers.value("last_success_timestamp_seconds")
     flags("fail")
     assert wavers.run() != 0
     assert wavers.result() == ("exit-code", 3)
+    assert wavers.metrics()["batch_job_last_output"]["labels"]["output"] == "full: password=***"
+    assert "\n  full: password=***" in host.check_output("batch-job status wavers")
     assert wavers.value("last_success_timestamp_seconds") == success
     assert wavers.value("deadline_timestamp_seconds") == NEVER + 1800
     assert wavers.value("last_completion_timestamp_seconds") > success

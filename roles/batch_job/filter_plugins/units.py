@@ -168,7 +168,7 @@ def declared_value(job: Mapping[str, Any], key: str, is_text: bool) -> Any:
         return "; ".join(calendar_expressions(job[key]))
     if key == "warning_exit_codes":
         return ", ".join(map(str, job[key]))
-    if key == "retries":
+    if key in ("retries", "report_output"):
         return str(job[key])
     if key == "paused_until":
         end = pause_end(job)
