@@ -215,6 +215,11 @@ def write(text):
 OWN = 'echo "own 1" >"$BATCH_JOB_METRICS"'
 CASES = {
     "no thread can start": Case(code=NO_THREADS, script=OWN, own={"own": 1}),
+    "no thread can start for its last lines": Case(
+        code=NO_THREADS,
+        options=("--report-output", "3"),
+        logged=("the command's last lines will not be reported: can't start new thread",),
+    ),
     "no memory for the report of its start": Case(code=NO_MEMORY, logged=("MemoryError: ?",)),
     "60 MB of address space": Case(
         prefix=("prlimit", "--as=60000000"),
