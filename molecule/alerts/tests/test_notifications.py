@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from batch_job.states import STATES
+from batch_job.states import NUMBERS, STATES
 from clients import Prometheus, Webhook, eventually
 from conftest import connect
 from preview import evaluation, page
@@ -78,8 +78,19 @@ def test_a_healthy_site_tells_nobody_for_minutes(host, told, site):
     assert site.firing() == set()
 
 
+def test_a_failure_that_is_tolerated_is_shown_and_nobody_is_told(host, told, site):
+    host.check_output("touch /srv/broken")
+    assert start(host, "fails") != 0
+    warned = NUMBERS["warned"]
+    assert eventually(lambda: site.query(f'batch_job:state{{job="fails"}} == {warned}'))
+    # Longer than Alertmanager waits.
+    time.sleep(5)
+    assert site.firing() == set()
+    assert told("database") == []
+
+
 def test_each_job_that_goes_wrong_is_told_to_its_owner_exactly_once(host, told, site):
-    host.check_output("touch /srv/broken && echo 1024 > /srv/size")
+    host.check_output("echo 1024 > /srv/size")
     assert start(host, "fails") != 0
     assert start(host, "shrinks") == 0
     # A reporter that dies with its command, as with its host, reports no end.
