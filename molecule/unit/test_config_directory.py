@@ -43,6 +43,18 @@ def test_other_modes_make_directories_that_can_be_searched(configure, etc):
     assert modes(etc) == {"etc": "0o755", "units": "0o755", "x.service": "0o644"}
 
 
+def test_a_folder_that_a_pattern_stands_for_goes_with_its_last_file(configure, etc):
+    (etc / "b.d").mkdir(parents=True)
+    (etc / "b.d/theirs").write_text("x")
+    files = {"a.d/ours": "1", "b.d/ours": "2", "rules/ours": "3"}
+    purge = ["*.d/ours", "rules/*"]
+    configure(files=files, purge=purge)
+    removed = configure(purge=purge)
+    assert removed["changed_files"] == sorted(files)
+    assert sorted(path.name for path in etc.rglob("*")) == ["b.d", "rules", "theirs"]
+    assert not configure(purge=purge)["changed"]
+
+
 def test_a_mode_that_somebody_changed_is_put_back(configure, etc):
     configure(files={"main.yml": "a\n"})
     (etc / "main.yml").chmod(0o666)

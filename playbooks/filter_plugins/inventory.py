@@ -49,6 +49,28 @@ REPORTED = {
 }
 
 
+# Keys that cannot be said of a unit that somebody else has put on the host.
+NOT_OF_A_UNIT = {
+    "after",
+    "catch_up",
+    "command",
+    "credentials",
+    "environment",
+    "environment_file",
+    "every",
+    "on_boot",
+    "on_calendar",
+    "randomized_delay",
+    "retries",
+    "retry_delay",
+    "steps_after",
+    "steps_before",
+    "unit_options",
+    "unit_section",
+    "user",
+}
+
+
 def declared_jobs(
     jobs: Iterable[Mapping[str, Any]], instance: str | None = None
 ) -> list[dict[str, Any]]:
@@ -66,6 +88,7 @@ def declared_jobs(
     options = job_options(is_external=instance is None)
     declared: list[dict[str, Any]] = []
     names: set[tuple[str, str]] = set()
+    units: dict[str, str] = {}
     order: dict[str, list[str]] = {}
     for job in jobs:
         if not isinstance(job, Mapping):
@@ -93,6 +116,11 @@ def declared_jobs(
         if (result["name"], result["instance"]) in names:
             raise AnsibleFilterError(f"{variable}: {result['name']!r} is declared twice")
         names.add((result["name"], result["instance"]))
+        unit = job.get("unit")
+        if unit and units.setdefault(unit, result["name"]) != result["name"]:
+            raise AnsibleFilterError(
+                f"{variable}, job {name!r}: {unit} is the unit of {units[unit]!r} already"
+            )
         order[result["name"]] = result["after"]
         declared.append(result)
     try:
@@ -164,12 +192,17 @@ def _check(job: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> 
             raise ValueError(f"{key} is missing")
         if "choices" in option and key in job and job[key] not in option["choices"]:
             raise ValueError(f"{key} is one of {', '.join(option['choices'])}")
+    if job.get("unit"):
+        for key in sorted(NOT_OF_A_UNIT & job.keys()):
+            raise ValueError(
+                f"{key}: {job['unit']} is somebody else's, and nothing else of it changes"
+            )
     starts = [key for key in STARTS if job.get(key)]
     if "on_calendar" in starts and len(starts) > 1:
         raise ValueError(f"{' and '.join(starts)}: a job has only one of them")
     if not job.get("max_age") and starts == ["on_boot"]:
         raise ValueError("on_boot alone says nothing of the next success: add max_age or every")
-    if not job.get("max_age") and not starts:
+    if not job.get("max_age") and not starts and not job.get("unit"):
         raise ValueError("max_age is missing and so are on_calendar and every")
     for key, option in options.items():
         is_text = option["type"] == "str" and READERS.get(key) is not duration

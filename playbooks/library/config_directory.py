@@ -31,7 +31,8 @@ options:
     type: dict
     default: {}
   purge:
-    description: Patterns, relative to O(path), of files to remove unless they are given above.
+    description: Patterns, relative to O(path), of files to remove unless they are given above; with
+      their directories, if those are empty then and the pattern has a C(*) for them.
     type: list
     elements: str
     default: []
@@ -159,6 +160,8 @@ class Plan:
     removed: list[str]
     # Files with another owner or mode, directories of another group.
     misfits: list[Path]
+    # Of files that are removed, if patterns stand for the folders.
+    removable_folders: set[Path]
     missing_folders: list[Path]
 
     @property
@@ -245,6 +248,13 @@ def compare(module: AnsibleModule) -> Plan:
         written={name: text for name, text in wanted.items() if old[name] != text},
         removed=removed,
         misfits=[path for path in paths if path.exists() and not readers.fits(path)] + strangers,
+        removable_folders={
+            path.parent
+            for pattern in module.params["purge"]
+            if "*" in str(PurePosixPath(pattern).parent)
+            for path in directory.glob(pattern)
+        }
+        - set(folders),
         missing_folders=[folder for folder in folders if not folder.is_dir()],
     )
 
@@ -388,6 +398,9 @@ def carry_out(plan: Plan, pending: Path | None) -> None:
     replace_all(plan)
     for name in plan.removed:
         (plan.directory / name).unlink()
+        folder = (plan.directory / name).parent
+        if folder in plan.removable_folders and not any(folder.iterdir()):
+            folder.rmdir()
     for path in plan.misfits:
         plan.access.give(path)
 

@@ -228,11 +228,12 @@ def register(arguments: argparse.Namespace) -> int:
     from batch_job import registration
     from batch_job.config import declared_jobs
     from batch_job.gateway import CredentialsError, RejectedError
+    from batch_job.timers import scheduled
 
     host = _host(arguments)
     changes: list[str] = []
     if arguments.all:
-        jobs = list(declared_jobs(arguments.config_directory).values())
+        jobs = [scheduled(job) for job in declared_jobs(arguments.config_directory).values()]
         names = [job.name for job in jobs]
         changes += registration.forget_undeclared(host, names, arguments.dry_run)
     else:
@@ -341,6 +342,8 @@ def check(arguments: argparse.Namespace) -> int:
 
     from batch_job.config import ConfigError, declared_jobs
     from batch_job.schedule import ScheduleError, deadlines
+    from batch_job.timers import check as check_unit
+    from batch_job.timers import scheduled
 
     gateways = _host(arguments).gateways
     jobs = declared_jobs(arguments.config_directory)
@@ -350,7 +353,10 @@ def check(arguments: argparse.Namespace) -> int:
         except KeyError:
             raise ConfigError(f"job {job.name}: there is no user {job.user!r} here") from None
     try:
-        deadlines([job.schedule for job in jobs.values()], time.time())
+        for job in jobs.values():
+            if job.unit:
+                check_unit(job)
+        deadlines([scheduled(job).schedule for job in jobs.values()], time.time())
     except ScheduleError as error:
         raise ConfigError(str(error)) from error
     print(f"{len(gateways)} gateways, {len(jobs)} declared jobs: fine")
@@ -388,13 +394,17 @@ def _reporter(
     option or variable, and does without it if the rest is enough for a report.
     """
     from batch_job import accounting
-    from batch_job.config import ConfigError, Job
+    from batch_job.config import Job
     from batch_job.reporter import Reporter
 
     host = _host(arguments, log=log)
     try:
         job = _job(arguments)
-    except ConfigError as error:
+        if job.unit:
+            from batch_job.timers import scheduled
+
+            job = scheduled(job)
+    except MisuseError as error:
         log(f"{error}; the report has no declaration")
         job = _with_options(Job(arguments.job, is_damaged=True), arguments)
     unit = accounting.unit_of_run(os.environ) if unit is None else unit

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from batch_job.durations import duration
 from batch_job.exit_status import CONFIG, MisuseError, count, exit_codes
 from batch_job.gateway import Gateway, check_gateway
-from batch_job.names import SEVERITIES, instance_name, job_name
+from batch_job.names import SEVERITIES, instance_name, job_name, unit_name
 from batch_job.schedule import Schedule
 
 
@@ -32,6 +32,8 @@ class Job(NamedTuple):
     schedule: Schedule = Schedule()
     # Who runs its command under systemd.
     user: str = ""
+    # The unit of somebody else that runs it.
+    unit: str = ""
     # Exit codes of runs that succeeded with a warning.
     warning_exit_codes: frozenset[int] = frozenset()
     # How often a run is tried again, and after how many seconds.
@@ -66,6 +68,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "paused_until": instant,
     "every": duration,
     "user": str,
+    "unit": unit_name,
     "warning_exit_codes": exit_codes,
     "retries": count,
     "retry_delay": duration,

@@ -1,4 +1,4 @@
-"""Checks names of jobs and instances, and lists severities."""
+"""Checks names of jobs, instances and units, and lists severities."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}\Z")
 # Hosts and addresses; `[::1]` is one.
 INSTANCE = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]{0,252}\Z")
+UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service", re.ASCII)
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -23,4 +24,11 @@ def instance_name(text: str) -> str:
     """Return an instance, or the empty one of jobs without a host. Raises ValueError."""
     if text and not INSTANCE.match(text):
         raise ValueError(f"{text!r} is not an instance: letters, digits and _ . : - [ ]")
+    return text
+
+
+def unit_name(text: str) -> str:
+    """Return the name of a service. Raises ValueError."""
+    if not UNIT_NAME.fullmatch(text) or text.startswith("batch-job-"):
+        raise ValueError(f"{text!r} is not the name of a service such as certbot.service")
     return text

@@ -220,6 +220,63 @@ def test_a_directory_can_stand_for_a_gateway_and_gets_what_was_kept_for_it(
     assert eventually(is_flushed)
 
 
+# An instance of a template, with an escape; and a unit that a package has brought.
+DUMP = r"dump@home\x2dassistant"
+ADOPTED = [
+    {"name": "dump-home", "unit": f"{DUMP}.service", "grace": "10min"},
+    {"name": "packages", "unit": "dpkg-db-backup.service"},
+]
+UNITS = "find /etc/systemd /usr/lib/systemd -exec stat --format '%n %a %u %g %F %s' {} +"
+
+
+@pytest.fixture
+def dump(host):
+    """Put a template and a timer of somebody else's on the host; return the path of the timer."""
+    path = f"/etc/systemd/system/{DUMP}.timer"
+    script = f"""
+cd /etc/systemd/system
+printf '[Service]\nType=oneshot\nExecStart=test ! -e /srv/fail\n' > dump@.service
+printf '[Timer]\nOnCalendar=*-*-* 04:30 UTC\n' > '{path}'
+systemctl daemon-reload
+systemctl start '{DUMP}.timer'
+"""
+    host.check_output(script)
+    return path
+
+
+def test_a_unit_that_is_there_is_watched_by_a_drop_in_and_left_as_it_was(declare, copy, host, dump):
+    assert declare([]).status == 0
+    before = sorted(host.check_output(UNITS).splitlines())
+    assert declare(ADOPTED).status == 0
+    assert declare(ADOPTED).changed(copy.node) == 0
+
+    def known(name, job="dump-home"):
+        families = connect(Pushgateway, copy.node).families(job, "jobs13")
+        samples = families.get(f"batch_job_{name}") or [{"value": "nan", "labels": {}}]
+        return samples[0]["labels"].get("result") or float(samples[0]["value"])
+
+    assert (known("deadline_timestamp_seconds") - 600) % 86400 == 4.5 * 3600
+    assert known("deadline_timestamp_seconds", "packages") > 0
+    host.check_output(f"systemctl start '{DUMP}.service' dpkg-db-backup.service")
+    assert eventually(lambda: (known("last_result"), known("last_result", "packages")))
+    assert (known("last_result"), known("last_result", "packages")) == ("success", "success")
+    # The deadline follows the host's own timer, without a rollout.
+    host.check_output(f"sed -i s/04:30/05:30/ '{dump}'; systemctl daemon-reload")
+    host.check_output(f"systemctl restart '{DUMP}.timer'; systemctl start '{DUMP}.service'")
+    assert (known("deadline_timestamp_seconds") - 600) % 86400 == 5.5 * 3600
+    assert host.run(f"touch /srv/fail; systemctl start '{DUMP}.service'").rc != 0
+    assert (known("last_result"), known("last_exit_code")) == ("exit-code", 1)
+    host.check_output(f"sed -i s/05:30/04:30/ '{dump}'; systemctl daemon-reload")
+    done = declare([{**ADOPTED[0], "unit": "dpkg-db-bakup.service"}])
+    assert (done.status != 0, done.changed(copy.node)) == (True, 0)
+    assert "no unit dpkg-db-bakup.service on this host; did you mean dpkg-db-" in done.message
+    host.check_output(f"rm /srv/fail; systemctl reset-failed; systemctl stop '{DUMP}.timer'")
+    done = declare(ADOPTED)
+    assert f"no active timer starts {DUMP}.service" in done.message.replace("\\\\", "\\")
+    assert declare([]).status == 0
+    assert sorted(host.check_output(UNITS).splitlines()) == before
+
+
 def test_refused_credentials_fail_the_rollout_with_a_clear_message(declare, copy):
     users = {"me": "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"}
     web = {"basic_auth_users": users}
