@@ -150,6 +150,7 @@ def test_an_external_job_is_not_given_what_only_a_host_can_do():
         ({"unit": "a b.service"}, "is not the name of a service"),
         ({"unit": "x.service", "command": ["true"]}, "command: x.service is somebody else's"),
         ({"unit": "x.service", "on_calendar": "daily"}, "on_calendar: x.service is somebody"),
+        ({"backup_size_of": "etc.tar.gz"}, "backup_size_of: 'etc.tar.gz' is not an absolute"),
         ({"retries": 100}, "retries: '100' is not a number from 0 to 99"),
         ({"retries": -1}, "retries: '-1' is not a number"),
         ({"retry_delay": "1min"}, "retry_delay needs retries"),

@@ -266,6 +266,13 @@ def _declaration_options(tries: Parser) -> Parser:
         metavar="3",
         help="how many of the last lines of a failed run to report; of `run`, those on stderr",
     )
+    group.add_argument(
+        "--backup-size",
+        dest="backup_size_of",
+        type=os.path.abspath,
+        metavar="PATH",
+        help="report the size of this file or directory as that of the backup",
+    )
     group.add_argument("--owner", help="who gets the alerts")
     group.add_argument("--severity", choices=SEVERITIES)
     group.add_argument("--kind", help="what sort of job it is, such as backup")

@@ -46,6 +46,7 @@ FIELDS = (
     "retries",
     "retry_delay",
     "report_output",
+    "backup_size_of",
 )
 
 

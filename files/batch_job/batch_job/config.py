@@ -36,6 +36,8 @@ class Job(NamedTuple):
     unit: str = ""
     # Exit codes of runs that succeeded with a warning.
     warning_exit_codes: frozenset[int] = frozenset()
+    # The file or directory whose size is the backup's.
+    backup_size_of: str = ""
     # How often a run is tried again, and after how many seconds.
     retries: int = 0
     retry_delay: int = 0
@@ -51,6 +53,13 @@ def instant(text: str) -> int:
     if time.tzinfo is None:
         raise ValueError(f"{text!r} has no offset from UTC")
     return int(time.timestamp())
+
+
+def absolute_path(text: str) -> str:
+    """Return an absolute path. Raises ValueError."""
+    if not os.path.isabs(text):
+        raise ValueError(f"{text!r} is not an absolute path")
+    return text
 
 
 # How to read each key of a declaration. The inventory's jobs have more, which only the unit needs.
@@ -70,6 +79,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "user": str,
     "unit": unit_name,
     "warning_exit_codes": exit_codes,
+    "backup_size_of": absolute_path,
     "retries": count,
     "retry_delay": duration,
     "report_output": count,

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 
 from batch_job import metrics
+from batch_job.backup_size import backup_size
 from batch_job.config import Job
 from batch_job.delivery import REPORT_TIMEOUT_SECONDS, Delivery
 from batch_job.host import Host
@@ -76,7 +77,11 @@ class Reporter:
         for problem in own.problems:
             self._host.log(f"{self._job.name}: {problem}")
         due = self._due(outcome, timeout_seconds / 2) if outcome.is_success else None
-        families = [*metrics.end(self._job, outcome, due, self._unit), *own.families]
+        own_families = own.families
+        if outcome.is_success and self._job.backup_size_of:
+            # What the job itself says counts more.
+            own_families = metrics.merge(self._size(timeout_seconds / 4), own_families)
+        families = [*metrics.end(self._job, outcome, due, self._unit), *own_families]
         # A success without a new deadline, or without the declaration, must not remove the current
         # one.
         is_complete = due is not None or self._job.schedule.is_empty
@@ -100,6 +105,17 @@ class Reporter:
         """Start to send a report to all gateways."""
         report = self._host.report(self._job.name, families, replace)
         return Delivery(self._host, report, timeout_seconds).start()
+
+    def _size(self, timeout_seconds: float) -> list[Metric]:
+        """Return the size of the backup; log why it is unknown."""
+        path = self._job.backup_size_of
+        try:
+            size = backup_size(Path(path), timeout_seconds)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._host.log(f"{self._job.name}: the size of {path} is unknown: {reason}")
+            return []
+        return metrics.check_own(f"backup_size_bytes {size}\n").families
 
     def _due(self, outcome: Outcome, timeout_seconds: float) -> float | None:
         """Return when the next success is due; log a schedule that cannot be understood."""

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from batch_job.backup_size import backup_size
+
 RUN = ("run", "--job", "nightly", "--max-age", "26h")
 
 
@@ -277,6 +279,47 @@ def test_a_warning_is_a_success_that_keeps_its_exit_code(
     # Like any success, it replaces what an older version of the job left.
     assert ("old" in found) != is_success
     assert f"{result} ({status})" in node("status").stdout
+
+
+@pytest.fixture
+def backup(tmp_path):
+    """Make a file of 5 bytes, a directory of 12, and links."""
+    (tmp_path / "file").write_text("12345")
+    (tmp_path / "directory/below").mkdir(parents=True)
+    (tmp_path / "directory/a").write_text("123")
+    (tmp_path / "directory/below/b").write_text("123456789")
+    (tmp_path / "latest").symlink_to("file")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("file", 5), ("directory", 12), ("latest", 5), ("gone", None)]
+)
+@pytest.mark.parametrize("is_declared", [False, True], ids=["by an option", "by declaration"])
+def test_the_size_of_a_backup_is_reported(job, node, pushgateway, backup, name, size, is_declared):
+    options = ("--backup-size", backup / name)
+    if is_declared:
+        node.declare("nightly", max_age="26h", backup_size_of=str(backup / name))
+        options = ()
+    done = job("true", options=options)
+    assert done.returncode == 0
+    assert pushgateway.values("nightly").get("backup_size_bytes") == size
+    problem = f"the size of {backup / name} is unknown: No such file or directory"
+    assert (problem in done.stderr.decode()) == (size is None)
+    assert pushgateway.result("nightly") == "success"
+
+
+def test_a_failure_has_no_size_and_the_jobs_own_counts_more(job, pushgateway, backup):
+    options = ("--backup-size", backup / "file")
+    assert job("false", options=options).returncode == 1
+    assert "backup_size_bytes" not in pushgateway.values("nightly")
+    assert job("sh", "-c", 'echo backup_size_bytes 7 > "$BATCH_JOB_METRICS"', options=options)
+    assert pushgateway.values("nightly")["backup_size_bytes"] == 7
+
+
+def test_a_directory_of_too_many_files_is_not_counted(backup):
+    with pytest.raises(TimeoutError, match="could not be counted within 0 s"):
+        backup_size(backup / "directory", 0)
 
 
 # Fails until it has been started so often; `$0` counts.
