@@ -58,6 +58,19 @@ def test_scrape_configs_that_others_put_on_the_host_are_read_and_kept(reloaded):
     assert copy.host.file("/etc/prometheus/scrape_configs/theirs.yml").exists
 
 
+def test_what_prometheus_refuses_when_it_reloads_fails_the_rollout(reloaded):
+    copy, pid = reloaded
+    # promtool does not open the file; below /etc, Prometheus may not.
+    refused = copy.roll_out("prometheus", prometheus_global={"query_log_file": "query.log"})
+    assert (refused.status != 0, process(copy.host)) == (True, pid)
+    assert "query.log: read-only file system" in refused.message
+    path = "/var/log/prometheus/query.log"
+    done = copy.roll_out("prometheus", prometheus_global={"query_log_file": path})
+    assert (done.status, process(copy.host)) == (0, pid), done.message
+    copy.prometheus.query("up")
+    assert eventually(lambda: copy.host.file(path).size > 0)
+
+
 def test_an_interrupted_rollout_is_caught_up_with_by_the_next_one(copy):
     labels = {"prometheus_external_labels": {"site": "interrupted"}}
     unfinished = copy.roll_out("prometheus", wait=False, **labels)

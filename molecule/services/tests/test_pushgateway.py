@@ -102,11 +102,11 @@ def test_the_admin_api_is_closed_unless_it_is_asked_for(gateway):
 
 @pytest.fixture(scope="module")
 def elsewhere(copied):
-    """Roll out a gateway with its state elsewhere, and with the admin API."""
+    """Roll out a gateway with its state below /home, and with the admin API."""
     with copied("debian13") as copy:
         done = copy.roll_out(
             "pushgateway",
-            pushgateway_state_directory="/srv/push gateway",
+            pushgateway_state_directory="/home/push gateway",
             pushgateway_admin_api_enabled=True,
         )
         assert done.status == 0, done.message
@@ -115,7 +115,7 @@ def elsewhere(copied):
 
 def test_the_state_may_live_elsewhere(elsewhere):
     elsewhere.pushgateway.push("elsewhere", answer=45)
-    stored = elsewhere.host.file("/srv/push gateway/metrics.db")
+    stored = elsewhere.host.file("/home/push gateway/metrics.db")
     assert eventually(lambda: b"elsewhere" in stored.content)
 
 
