@@ -1,4 +1,4 @@
-"""Lists of jobs from several groups: joined by their names, and refused where one hides another."""
+"""How the inventory becomes variables of services: lists of jobs from several groups, addresses."""
 
 import json
 import os
@@ -92,16 +92,28 @@ def test_a_hosts_own_list_counts_alone_and_equal_lists_hide_nothing(play):
     assert play(groups | own).returncode == 0
 
 
-def test_prometheus_and_the_host_are_given_the_jobs_of_all_lists(play, tmp_path):
-    shown = "{{ [prometheus_declared_jobs, hostvars.node1.site_declared_jobs] | to_json }}"
-    tasks = [{"ansible.builtin.copy": {"dest": f"{tmp_path}/shown", "content": shown}}]
-    # Beside it, the wiring counts.
-    book = tmp_path / "show.yml"
-    python = {"ansible_python_interpreter": sys.executable}
-    play_of_one = {"hosts": "metrics", "connection": "local", "vars": python, "tasks": tasks}
-    book.write_text(yaml.safe_dump([play_of_one | {"gather_facts": False}]))
-    for name in ("group_vars", "filter_plugins", "library"):
-        (tmp_path / name).symlink_to(REPOSITORY / "playbooks" / name)
+@pytest.fixture
+def evaluate(play, tmp_path):
+    """Return a function from an expression and variables to its value on Prometheus' host."""
+
+    def evaluate(expression, variables):
+        content = f"{{{{ {expression} | to_json }}}}"
+        python = {"ansible_python_interpreter": sys.executable}
+        show = {"hosts": "metrics", "connection": "local", "gather_facts": False, "vars": python}
+        tasks = [{"ansible.builtin.copy": {"dest": f"{tmp_path}/shown", "content": content}}]
+        # Beside it, the wiring counts.
+        book = tmp_path / "show.yml"
+        book.write_text(yaml.safe_dump([show | {"tasks": tasks}]))
+        for name in ("group_vars", "filter_plugins", "library"):
+            (tmp_path / name).symlink_to(REPOSITORY / "playbooks" / name)
+        done = play(variables, book)
+        assert done.returncode == 0, done.stdout
+        return json.loads((tmp_path / "shown").read_text())
+
+    return evaluate
+
+
+def test_prometheus_and_the_host_are_given_the_jobs_of_all_lists(evaluate):
     variables = {
         "group_vars/webservers.yml": {"batch_job_jobs_web": [A]},
         "group_vars/databases.yml": DATABASES,
@@ -110,8 +122,18 @@ def test_prometheus_and_the_host_are_given_the_jobs_of_all_lists(play, tmp_path)
             "batch_job_external_ci": [{"name": "d", "max_age": "1d"}],
         },
     }
-    done = play(variables, book)
-    assert done.returncode == 0, done.stdout
-    declared, own = json.loads((tmp_path / "shown").read_text())
+    shown = "[prometheus_declared_jobs, hostvars.node1.site_declared_jobs]"
+    declared, own = evaluate(shown, variables)
     assert sorted(job["name"] for job in declared) == ["a", "b", "c", "d"]
     assert sorted(job["name"] for job in own) == ["a", "b"]
+
+
+def test_an_ipv6_address_has_brackets_where_a_port_follows(evaluate):
+    address = {"host_vars/metrics.yml": {"ansible_host": "2001:db8::10"}}
+    shown = "[site_pushgateway_url, site_alertmanager_target, site_prometheus_url, site_address]"
+    assert evaluate(shown, address) == [
+        "http://[2001:db8::10]:9091",
+        "[2001:db8::10]:9093",
+        "http://[2001:db8::10]:9090",
+        "2001:db8::10",
+    ]
