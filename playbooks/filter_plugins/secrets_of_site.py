@@ -163,13 +163,13 @@ class _Role:
 
 
 def _files(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield key and path of each `..._file` in a value."""
+    """Yield key and path of each `..._file` in a value that a service reads: not of its logs."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if str(key).endswith("_file") and isinstance(inner, str):
-                yield str(key), inner
-            else:
+            if not str(key).endswith("_file") or not isinstance(inner, str):
                 yield from _files(inner)
+            elif not str(key).endswith("_log_file"):
+                yield str(key), inner
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _files(inner)
