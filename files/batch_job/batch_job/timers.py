@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 
@@ -100,7 +101,8 @@ def span(text: str) -> int:
 
 def _active_timers(unit: str, properties: Callable[[str], Properties]) -> Iterator[Properties]:
     """Yield the properties of each active timer that starts a unit."""
-    for name in " ".join(properties(unit).get("TriggeredBy", [])).split():
+    # A name with an escape is quoted, and its backslash is doubled.
+    for name in shlex.split(" ".join(properties(unit).get("TriggeredBy", []))):
         if name.endswith(".timer"):
             timer = properties(name)
             if timer.get("ActiveState") == ["active"]:

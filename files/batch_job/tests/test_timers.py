@@ -77,6 +77,12 @@ def test_a_unit_that_nothing_starts_again_needs_an_age(units):
     assert timers.scheduled(aged, systemd(*units)).schedule == Schedule(max_age=60)
 
 
+def test_a_name_with_an_escape_is_read_as_systemd_quotes_it():
+    units = [timer(r"dump@home\x2da.timer", TimersCalendar=[CALENDAR % "daily"])]
+    found = timers.scheduled(JOB, systemd(*units, triggered_by=r'"dump@home\\x2da.timer"'))
+    assert found.schedule == Schedule(on_calendar="daily")
+
+
 def test_a_job_of_our_own_has_its_own_schedule():
     job = Job("nightly", schedule=Schedule(on_calendar="daily"))
     assert timers.scheduled(job, systemd()) is job
