@@ -248,7 +248,7 @@ def test_a_unit_that_is_there_is_watched_by_a_drop_in_and_left_as_it_was(declare
     assert declare([]).status == 0
     before = sorted(host.check_output(UNITS).splitlines())
     assert declare(ADOPTED).status == 0
-    assert declare(ADOPTED).changed(copy.node) == 0
+    assert declare(ADOPTED).changed(copy.name) == 0
 
     def known(name, job="dump-home"):
         families = connect(Pushgateway, copy.node).families(job, "jobs13")
@@ -268,7 +268,7 @@ def test_a_unit_that_is_there_is_watched_by_a_drop_in_and_left_as_it_was(declare
     assert (known("last_result"), known("last_exit_code")) == ("exit-code", 1)
     host.check_output(f"sed -i s/05:30/04:30/ '{dump}'; systemctl daemon-reload")
     done = declare([{**ADOPTED[0], "unit": "dpkg-db-bakup.service"}])
-    assert (done.status != 0, done.changed(copy.node)) == (True, 0)
+    assert (done.status != 0, done.changed(copy.name)) == (True, 0)
     assert "no unit dpkg-db-bakup.service on this host; did you mean dpkg-db-" in done.message
     host.check_output(f"rm /srv/fail; systemctl reset-failed; systemctl stop '{DUMP}.timer'")
     done = declare(ADOPTED)
