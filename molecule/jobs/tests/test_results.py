@@ -89,6 +89,8 @@ def test_a_run_that_is_killed_is_reported_by_systemd_itself(job, host):
     )
     host.check_output(f"systemctl kill --signal KILL --kill-whom main {killed.unit}")
     assert eventually(lambda: killed.result() == ("signal", 137))
+    # Until then, another start would be a part of this one.
+    assert eventually(lambda: host.run(f"systemctl is-failed {killed.unit}").rc == 0)
 
 
 def test_a_run_that_goes_on_is_known_by_its_start(job, host):

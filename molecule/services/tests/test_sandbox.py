@@ -28,7 +28,7 @@ def test_only_root_and_the_service_can_read_its_configuration(host, service):
 
 
 @services
-def test_the_service_writes_nowhere_but_to_its_state(host, service):
+def test_the_service_writes_nowhere_but_to_its_state_and_its_logs(host, service):
     pid = host.service(service).systemd_properties["MainPID"]
     writable = host.check_output(
         "nsenter --target %s --mount -- findmnt --noheadings --raw --output TARGET,OPTIONS", pid
@@ -39,4 +39,5 @@ def test_the_service_writes_nowhere_but_to_its_state(host, service):
         for target, options in mounts
         if "rw" in options.split(",") and not target.startswith(("/dev", "/proc", "/sys", "/run"))
     }
-    assert lasting == {f"/var/lib/{service}", "/tmp", "/var/tmp"}
+    logs = {"/var/log/prometheus"} if service == "prometheus" else set()
+    assert lasting == {f"/var/lib/{service}", "/tmp", "/var/tmp"} | logs
